@@ -1,0 +1,2 @@
+//! veth-agent.
+fn main() {}

@@ -1,0 +1,69 @@
+//! Counters of an end, one copy per CPU.
+
+/// What one direction of an end has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters {
+    /// Socket buffers seen at the TC hook. A GSO super-frame is one.
+    pub packets: u64,
+    /// Sum of `skb->len`, Ethernet header included.
+    pub bytes: u64,
+    /// Frames that a wire would have carried: the sum of `gso_segs`, 1 for a plain packet.
+    pub segments: u64,
+}
+
+/// Both directions of an end, from that end's own point of view, as in `ip -s link`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct EndCounters {
+    /// Received by the end: TC ingress.
+    pub rx: Counters,
+    /// Sent by the end: TC egress.
+    pub tx: Counters,
+}
+
+/// Direction of a packet, from the end's own point of view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Arrives at the end.
+    Rx,
+    /// Leaves the end.
+    Tx,
+}
+
+impl Counters {
+    /// Adds one packet of `bytes` that a wire would have carried as `segments` frames.
+    #[inline(always)]
+    pub fn add(&mut self, bytes: u32, segments: u32) {
+        self.packets += 1;
+        self.bytes += u64::from(bytes);
+        self.segments += u64::from(segments);
+    }
+
+    /// The sum of two readings, for example of two CPUs. Wraps as the kernel's counters do.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+            segments: self.segments.wrapping_add(other.segments),
+        }
+    }
+}
+
+impl EndCounters {
+    /// The sum of two readings, for example of two CPUs.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { rx: self.rx.plus(other.rx), tx: self.tx.plus(other.tx) }
+    }
+
+    /// The counters of one direction.
+    #[inline(always)]
+    pub fn direction_mut(&mut self, direction: Direction) -> &mut Counters {
+        match direction {
+            Direction::Rx => &mut self.rx,
+            Direction::Tx => &mut self.tx,
+        }
+    }
+}

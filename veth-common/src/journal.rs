@@ -1,0 +1,17 @@
+//! Changes that the agent made to what it does not own, so that `detach` can undo them even after
+//! a crash.
+
+/// What was changed on one end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Journal {
+    /// Bits of [`QDISC_ADDED`].
+    pub flags: u32,
+    /// TC priority of our ingress filter, 0 where there is none.
+    pub ingress_priority: u16,
+    /// TC priority of our egress filter, 0 where there is none.
+    pub egress_priority: u16,
+}
+
+/// The `clsact` qdisc of the end was not there before us.
+pub const QDISC_ADDED: u32 = 1;

@@ -1,0 +1,31 @@
+//! The only place that declares types fit to be copied as bytes.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use aya::Pod;
+
+use crate::{
+    counters::{Counters, EndCounters},
+    endpoint::{EndKey, EndSlot},
+    journal::Journal,
+};
+
+const _: () = {
+    assert!(size_of::<Counters>() == 24 && align_of::<Counters>() == 8);
+    assert!(size_of::<EndCounters>() == 48 && offset_of!(EndCounters, tx) == 24);
+    assert!(size_of::<EndKey>() == 16 && offset_of!(EndKey, padding) == 12);
+    assert!(size_of::<EndSlot>() == 8);
+    assert!(size_of::<Journal>() == 8 && offset_of!(Journal, egress_priority) == 6);
+};
+
+// SAFETY: `repr(C)` integers whose sizes, asserted above, leave no padding; every bit pattern is a
+// value.
+unsafe impl Pod for Counters {}
+// SAFETY: as above.
+unsafe impl Pod for EndCounters {}
+// SAFETY: as above.
+unsafe impl Pod for EndKey {}
+// SAFETY: as above.
+unsafe impl Pod for EndSlot {}
+// SAFETY: as above.
+unsafe impl Pod for Journal {}

@@ -1,0 +1,11 @@
+//! The logic of the eBPF programs, as a library over a small [`packet::Packet`] trait: it compiles
+//! for the kernel and, for its tests, for the host. The objects in `src/bin` are thin entry points.
+#![no_std]
+
+pub mod maps;
+pub mod observe;
+pub mod packet;
+
+/// A TC verdict that leaves the packet to whatever comes next in the chain (`TCX_NEXT`,
+/// `TC_ACT_UNSPEC`). `TC_ACT_OK` would end the chain and switch off other people's programs.
+pub const TC_NEXT: i32 = -1;
