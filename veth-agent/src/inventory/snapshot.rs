@@ -1,0 +1,172 @@
+//! A picture of all network namespaces at one moment. Plain data.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::types::{EndId, IfIndex, MacAddr, NetnsCookie};
+
+/// Everything that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The agent's own namespace.
+    pub host: NetnsCookie,
+    /// All namespaces that could be entered, `host` among them.
+    pub namespaces: BTreeMap<NetnsCookie, Namespace>,
+    /// What could not be looked into, and why.
+    pub unseen: Vec<Unseen>,
+}
+
+/// A namespace that is known to exist and could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Why it could not be read, in one line.
+    pub reason: String,
+}
+
+/// One network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its identity.
+    pub cookie: NetnsCookie,
+    /// Inode in nsfs, as in `net:[4026531840]`; reused by the kernel.
+    pub inode: u64,
+    /// File names under `/run/netns`, sorted. Empty where it has none.
+    pub names: Vec<String>,
+    /// A file that leads into it.
+    pub path: PathBuf,
+    /// Number by which the host's namespace knows it, where it has one.
+    pub nsid: Option<i32>,
+    /// Its links.
+    pub links: BTreeMap<IfIndex, Link>,
+    /// Routes of its main table.
+    pub routes: Vec<Route>,
+}
+
+/// One network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Index inside the namespace.
+    pub index: IfIndex,
+    /// Name, as the kernel has it.
+    pub name: String,
+    /// What kind of device it is.
+    pub kind: LinkKind,
+    /// Hardware address of an Ethernet device.
+    pub mac: Option<MacAddr>,
+    /// Bytes.
+    pub mtu: u32,
+    /// `IFF_UP`.
+    pub admin_up: bool,
+    /// `IFLA_CARRIER`.
+    pub carrier: bool,
+    /// `IFLA_OPERSTATE`.
+    pub state: OperState,
+    /// `IFLA_IFALIAS`.
+    pub alias: Option<String>,
+    /// The bridge (or other master) that it is a port of.
+    pub master: Option<IfIndex>,
+    /// The other end of a pair.
+    pub peer: Option<PeerRef>,
+    /// IPv4 and IPv6 addresses, in the kernel's order.
+    pub addresses: Vec<Address>,
+}
+
+/// Kinds of device that matter here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A veth end.
+    Veth,
+    /// A netkit end.
+    Netkit,
+    /// A bridge.
+    Bridge,
+    /// The loopback device.
+    Loopback,
+    /// Anything else: `IFLA_INFO_KIND`, empty for a physical device.
+    Other(String),
+}
+
+impl LinkKind {
+    /// Whether devices of this kind come in pairs.
+    #[must_use]
+    pub const fn is_paired(&self) -> bool {
+        matches!(self, Self::Veth | Self::Netkit)
+    }
+}
+
+/// Where the other end of a pair is, as this end's namespace tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerRef {
+    /// `IFLA_LINK`: index in the peer's namespace.
+    pub ifindex: IfIndex,
+    /// `IFLA_LINK_NETNSID`: the peer's namespace as this one numbers it; `None` is the same one.
+    pub nsid: Option<i32>,
+}
+
+/// RFC 2863 operational state, as `IFLA_OPERSTATE` gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperState {
+    /// Carries packets.
+    Up,
+    /// Does not.
+    Down,
+    /// Does not, because what it stands on does not.
+    LowerLayerDown,
+    /// Waits for something, such as authentication.
+    Dormant,
+    /// The driver does not tell, or tells something else.
+    Unknown,
+}
+
+/// An address of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Address and prefix length.
+    pub net: IpNet,
+    /// `IFA_PROTO` says that `apply` set it.
+    pub ours: bool,
+}
+
+/// A route of the main table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination; `0.0.0.0/0` or `::/0` for the default.
+    pub to: IpNet,
+    /// Next hop, where there is one.
+    pub via: Option<IpAddr>,
+    /// Preferred source address.
+    pub source: Option<IpAddr>,
+    /// Priority; 0 where the kernel names none.
+    pub metric: u32,
+    /// Outgoing interface.
+    pub dev: IfIndex,
+    /// The route's protocol says that `apply` set it.
+    pub ours: bool,
+}
+
+impl Snapshot {
+    /// The link that `end` names.
+    #[must_use]
+    pub fn link(&self, end: EndId) -> Option<&Link> {
+        self.namespaces.get(&end.netns)?.links.get(&end.ifindex)
+    }
+
+    /// The namespace with a file `name` under `/run/netns`.
+    #[must_use]
+    pub fn netns_named(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.values().find(|netns| netns.names.iter().any(|known| known == name))
+    }
+}
+
+impl Namespace {
+    /// The link called `name`.
+    #[must_use]
+    pub fn link_named(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| link.name == name)
+    }
+}
