@@ -1,8 +1,17 @@
 //! veth-agent builds, watches and explains veth pairs, the cables of the container world.
 //! `docs/architecture.md` draws the way of its data; every module is one room on that way.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod collect;
+pub mod command;
+pub mod config;
+pub mod datapath;
+pub mod export;
 pub mod inventory;
 pub mod mark;
+pub mod netlink;
+pub mod netns;
+pub mod supervise;
 pub mod topology;
 pub mod types;

@@ -1,5 +1,5 @@
-//! The maps of the `end` object and safe access to them. Sizes are defaults: the agent sets the
-//! capacity when it creates them.
+//! The maps of the `end` object and safe access to them. The agent makes and pins them, and sets
+//! their capacity, before it loads an object.
 
 use aya_ebpf::{
     macros::map,
@@ -11,13 +11,13 @@ use veth_common::{
 };
 
 #[map(name = "va_ends")]
-static ENDS: HashMap<EndKey, EndSlot> = HashMap::pinned(8192, 0);
+static ENDS: HashMap<EndKey, EndSlot> = HashMap::with_max_entries(8192, 0);
 
 #[map(name = "va_counters")]
-static COUNTERS: PerCpuArray<EndCounters> = PerCpuArray::pinned(8192, 0);
+static COUNTERS: PerCpuArray<EndCounters> = PerCpuArray::with_max_entries(8192, 0);
 
 #[map(name = "va_unknown")]
-static UNKNOWN: PerCpuArray<u64> = PerCpuArray::pinned(1, 0);
+static UNKNOWN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// The slot of an end, if the agent has given it one.
 #[inline(always)]

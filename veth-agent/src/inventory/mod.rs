@@ -1,7 +1,15 @@
 //! What is there: namespaces, links and the pairs that join them.
 
+mod discover;
+mod join;
+mod pairs;
+mod read;
 mod snapshot;
+mod watch;
 
+pub use discover::{Change, Depth, DiscoverError, Inventory, snapshot};
+pub use pairs::{Pair, PairState};
 pub use snapshot::{
-    Address, Link, LinkKind, Namespace, OperState, PeerRef, Route, Snapshot, Unseen,
+    Address, HOST, Link, LinkKind, Namespace, OperState, PeerRef, Route, Snapshot, Unseen,
 };
+pub use watch::{Pending, WatchError, watch};

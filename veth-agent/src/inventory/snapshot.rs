@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::types::{EndId, IfIndex, MacAddr, NetnsCookie};
 
+/// What the agent's own namespace is called.
+pub const HOST: &str = "host";
+
 /// Everything that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -14,6 +17,8 @@ pub struct Snapshot {
     pub host: NetnsCookie,
     /// All namespaces that could be entered, `host` among them.
     pub namespaces: BTreeMap<NetnsCookie, Namespace>,
+    /// The other end of each end that was joined to one.
+    pub peers: BTreeMap<EndId, EndId>,
     /// What could not be looked into, and why.
     pub unseen: Vec<Unseen>,
 }
@@ -156,6 +161,20 @@ impl Snapshot {
         self.namespaces.get(&end.netns)?.links.get(&end.ifindex)
     }
 
+    /// Name of the bridge that `end` is a port of.
+    #[must_use]
+    pub fn bridge_of(&self, end: EndId) -> Option<&str> {
+        let master = self.link(end)?.master?;
+        let master = self.link(EndId { netns: end.netns, ifindex: master })?;
+        (master.kind == LinkKind::Bridge).then_some(master.name.as_str())
+    }
+
+    /// The other end of `end`, where it was seen.
+    #[must_use]
+    pub fn peer_of(&self, end: EndId) -> Option<EndId> {
+        self.peers.get(&end).copied()
+    }
+
     /// The namespace with a file `name` under `/run/netns`.
     #[must_use]
     pub fn netns_named(&self, name: &str) -> Option<&Namespace> {
@@ -164,6 +183,29 @@ impl Snapshot {
 }
 
 impl Namespace {
+    /// Identity of one of its links.
+    #[must_use]
+    pub const fn end(&self, ifindex: IfIndex) -> EndId {
+        EndId { netns: self.cookie, ifindex }
+    }
+
+    /// The name that people and metrics know it by: `host` for the agent's own, the file's name
+    /// under `/run/netns`, else `net:[INODE]`. A file whose name could be taken for one of the
+    /// other two forms is given with its path.
+    #[must_use]
+    pub fn label(&self, host: NetnsCookie) -> String {
+        if self.cookie == host {
+            return HOST.to_owned();
+        }
+        match self.names.first() {
+            Some(name) if name == HOST || name.starts_with("net:[") => {
+                format!("{}/{name}", crate::netns::RUN_NETNS)
+            }
+            Some(name) => name.clone(),
+            None => format!("net:[{}]", self.inode),
+        }
+    }
+
     /// The link called `name`.
     #[must_use]
     pub fn link_named(&self, name: &str) -> Option<&Link> {

@@ -1,0 +1,149 @@
+//! The command line: what can be said, and nothing about what it does.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::datapath::{AttachMode, DEFAULT_BPFFS};
+
+/// Builds, watches and explains veth pairs, the cables of the container world.
+#[derive(Debug, Parser)]
+#[command(name = "veth-agent", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// How much to say on stderr: error, warn, info, debug or trace.
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    pub log_level: tracing::level_filters::LevelFilter,
+    /// How to say it.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// Where bpffs is, or is to be mounted.
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_BPFFS)]
+    pub bpffs: PathBuf,
+}
+
+/// Formats of log lines.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build or repair what FILE declares; a second run changes nothing.
+    Apply(ApplyArgs),
+    /// Remove what FILE declares and nothing else; a second run succeeds.
+    Delete(FileArgs),
+    /// Show every veth pair on the node, whoever made it.
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Node daemon: attach to every end, keep up with changes, serve metrics.
+    Run(RunArgs),
+    /// Take our programs, pins and journaled changes off, and nothing else.
+    Detach(DetachArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+/// A topology file.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// The topology file, or - for stdin.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: String,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The file.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// How programs are attached.
+    #[command(flatten)]
+    pub attach: AttachArgs,
+}
+
+/// How programs are attached.
+#[derive(Clone, Debug, Args)]
+pub struct AttachArgs {
+    /// The mechanism to attach programs by.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub attach: Option<AttachMode>,
+    /// How many ends there is room for, when the maps are made.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub max_ends: Option<u32>,
+}
+
+/// Options of `list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: ListOutput,
+}
+
+/// Formats of `list`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ListOutput {
+    /// One line an end, for 80 columns.
+    #[default]
+    Table,
+    /// All that is known, in long lines.
+    Wide,
+    /// One document.
+    Json,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A file with the same settings: listen, linger, attach, max_ends. Flags win.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to serve the metrics [default: 127.0.0.1:9464].
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// How long the series of an end outlive it [default: 5m].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub linger: Option<Duration>,
+    /// How programs are attached.
+    #[command(flatten)]
+    pub attach: AttachArgs,
+}
+
+/// What to detach from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct DetachArgs {
+    /// From everything, and leave no pin behind.
+    #[arg(long)]
+    pub all: bool,
+    /// From the ends of this pair, or the ends in this namespace.
+    #[arg(value_name = "PAIR|NETNS")]
+    pub name: Option<String>,
+}

@@ -1,0 +1,5 @@
+//! From kernel maps to plain figures.
+
+mod counters;
+
+pub use counters::{read, unknown};

@@ -1,0 +1,56 @@
+//! `veth-agent detach`.
+
+use std::collections::BTreeSet;
+
+use super::{Failure, existing_maps};
+use crate::{
+    cli::DetachArgs,
+    datapath::{self, AttachError, Pins},
+    inventory::{self, Depth, Snapshot},
+    types::EndId,
+};
+
+/// Takes programs off.
+pub fn detach(pins: &Pins, args: &DetachArgs) -> Result<(), Failure> {
+    if !pins.exist() {
+        // Nothing was ever attached, or all of it has been taken off.
+        return Ok(());
+    }
+    let mut maps = existing_maps(pins).map_err(Failure::failed)?;
+    let snapshot = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
+    let errors = match &args.name {
+        Some(name) => {
+            let ends = ends_of(&snapshot, name)?;
+            datapath::detach_ends(pins, &mut maps, &snapshot, &ends)
+        }
+        None => datapath::remove_everything(pins, &mut maps, &snapshot),
+    };
+    report(&errors.map_err(Failure::failed)?)
+}
+
+/// The ends of the pair called `name`, else those in the namespace called so.
+fn ends_of(snapshot: &Snapshot, name: &str) -> Result<BTreeSet<EndId>, Failure> {
+    let of_pair: BTreeSet<_> = snapshot
+        .pairs()
+        .iter()
+        .filter(|pair| pair.name == name)
+        .flat_map(inventory::Pair::ends)
+        .collect();
+    if !of_pair.is_empty() {
+        return Ok(of_pair);
+    }
+    let netns = snapshot.namespaces.values().find(|netns| netns.label(snapshot.host) == name);
+    match netns {
+        Some(netns) => Ok(snapshot.ends().filter(|end| end.netns == netns.cookie).collect()),
+        None => Err(Failure::Invalid(vec![format!(
+            "no pair and no namespace is called {name:?}; `veth-agent list` shows their names"
+        )])),
+    }
+}
+
+fn report(errors: &[AttachError]) -> Result<(), Failure> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(errors.iter().map(|error| format!("left attached: {error}")).collect()))
+}

@@ -1,0 +1,185 @@
+//! Attaches programs to ends, inside their namespace.
+
+use aya::programs::{
+    LinkOrder, SchedClassifier, TcAttachType,
+    links::FdLink,
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
+};
+use clap::ValueEnum;
+use nix::net::if_::if_nametoindex;
+use serde::Deserialize;
+use veth_common::{
+    endpoint::EndKey,
+    journal::{Journal, QDISC_ADDED},
+};
+
+use super::{AttachCause, HookName, Maps, Pins, objects::Programs, observe, pins, plan::AttachEnd};
+use crate::{
+    netlink::{self, CLSACT, Connection, NetlinkError},
+    types::{EndId, IfIndex},
+};
+
+/// Which mechanism to attach by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachMode {
+    /// TCX where the kernel has it, `clsact` elsewhere.
+    #[default]
+    Auto,
+    /// TCX links only (Linux 6.6 and newer).
+    Tcx,
+    /// `clsact` filters only.
+    Clsact,
+}
+
+/// The TC priority that runs first, and the handle of our filter there.
+const PRIORITY: u16 = 1;
+const HANDLE: u32 = 1;
+
+/// Attaches what `work` asks for. Runs inside the end's namespace.
+///
+/// # Errors
+/// The hook that could not be had, and why; earlier hooks stay attached.
+pub fn attach(
+    pins: &Pins,
+    maps: &mut Maps,
+    programs: &mut Programs,
+    work: &AttachEnd,
+    name: &str,
+    by_tcx: bool,
+) -> Result<(), (HookName, AttachCause)> {
+    for hook in &work.hooks {
+        let program = programs.hook_mut(*hook);
+        let attached = same_interface(name, work.end.ifindex).and_then(|()| {
+            if by_tcx {
+                attach_tcx(pins, program, work.end, name, *hook)
+            } else {
+                attach_clsact(maps, program, work.end, name, *hook)
+            }
+        });
+        attached.map_err(|cause| (*hook, cause))?;
+    }
+    Ok(())
+}
+
+/// aya attaches by name; a rename in between must not lead to another interface.
+fn same_interface(name: &str, ifindex: IfIndex) -> Result<(), AttachCause> {
+    if if_nametoindex(name)? == ifindex.0 { Ok(()) } else { Err(AttachCause::Gone) }
+}
+
+fn attach_tcx(
+    pins: &Pins,
+    program: &mut SchedClassifier,
+    end: EndId,
+    name: &str,
+    hook: HookName,
+) -> Result<(), AttachCause> {
+    // As early as possible on ingress and as late as possible on egress: what others drop or
+    // redirect in between is then counted as the device counts it.
+    let (attach_type, order) = match hook {
+        HookName::Ingress => (TcAttachType::Ingress, LinkOrder::first()),
+        HookName::Egress => (TcAttachType::Egress, LinkOrder::last()),
+    };
+    let id = program.attach_with_options(name, attach_type, TcAttachOptions::TcxOrder(order))?;
+    let link: FdLink = program.take_link(id)?.try_into()?;
+    let path = pins.link(end, hook);
+    // A pin that is there belongs to an interface that is gone.
+    pins::remove_file(&path)?;
+    link.pin(&path)?;
+    Ok(())
+}
+
+fn attach_clsact(
+    maps: &mut Maps,
+    program: &mut SchedClassifier,
+    end: EndId,
+    name: &str,
+    hook: HookName,
+) -> Result<(), AttachCause> {
+    let key = EndKey::from(end);
+    let mut journal = maps.journal.get(&key, 0).unwrap_or_default();
+    let (has_qdisc, priority) =
+        netlink::block_on(async |connection| survey(&connection, end.ifindex, hook).await)?;
+    if !has_qdisc {
+        journal.flags |= QDISC_ADDED;
+    }
+    match hook {
+        HookName::Ingress => journal.ingress_priority = priority,
+        HookName::Egress => journal.egress_priority = priority,
+    }
+    // Written down before it is done: what a crash leaves behind can then be found.
+    maps.journal.insert(key, journal, 0)?;
+    if !has_qdisc {
+        add_qdisc(maps, key, journal, name)?;
+    }
+    let options = NlOptions { priority, handle: TcHandle::from(HANDLE), classid: None };
+    let attached = program.attach_with_options(
+        name,
+        observe::attach_type(hook),
+        TcAttachOptions::Netlink(options),
+    )?;
+    // Dropping the link would delete the filter, and by ifindex in whatever namespace that
+    // happens. A filter cannot be pinned; forgotten, it stays (measured).
+    std::mem::forget(program.take_link(attached)?);
+    if priority != PRIORITY {
+        tracing::warn!(
+            interface = name,
+            %hook,
+            priority,
+            "another filter has priority 1: packets that it takes are not counted"
+        );
+    }
+    Ok(())
+}
+
+/// Whether the interface has a `clsact` qdisc, and the first priority that is free on `hook`.
+async fn survey(
+    connection: &Connection,
+    ifindex: IfIndex,
+    hook: HookName,
+) -> Result<(bool, u16), NetlinkError> {
+    let qdiscs = netlink::qdiscs(connection, ifindex.0).await?;
+    let has_qdisc = qdiscs.iter().any(|qdisc| qdisc.header.parent == CLSACT);
+    let taken = observe::filters(connection, ifindex, hook).await?;
+    let free = (PRIORITY..u16::MAX)
+        .find(|priority| taken.iter().all(|filter| filter.priority != *priority));
+    Ok((has_qdisc, free.unwrap_or(u16::MAX)))
+}
+
+fn add_qdisc(
+    maps: &mut Maps,
+    key: EndKey,
+    mut journal: Journal,
+    name: &str,
+) -> Result<(), AttachCause> {
+    match qdisc_add_clsact(name) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let cause = AttachCause::from(aya::programs::ProgramError::TcError(error));
+            journal.flags &= !QDISC_ADDED;
+            maps.journal.insert(key, journal, 0)?;
+            Err(cause)
+        }
+    }
+}
+
+/// Deletes our filter, inside its namespace.
+///
+/// # Errors
+/// What the kernel said; a filter that is gone already is fine.
+pub fn delete_filter(
+    name: &str,
+    hook: HookName,
+    priority: u16,
+    handle: u32,
+) -> Result<(), AttachCause> {
+    use aya::programs::Link as _;
+
+    let handle = TcHandle::from(handle);
+    let attach_type = observe::attach_type(hook);
+    let link = SchedClassifierLink::attached(name, attach_type, priority, handle, None)?;
+    match link.detach().map_err(AttachCause::from) {
+        Err(AttachCause::Gone) => Ok(()),
+        other => other,
+    }
+}

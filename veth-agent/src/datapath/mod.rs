@@ -1,0 +1,24 @@
+//! Programs on ends: what is attached, what should be, and the steps between.
+//!
+//! All state is in the kernel: programs and TCX links are pinned, `clsact` filters stay on their
+//! interfaces, slots and counters live in pinned maps. Every run of the agent starts by looking.
+
+mod attach;
+mod error;
+mod lock;
+mod objects;
+mod observe;
+mod pins;
+mod plan;
+mod reconcile;
+mod remove;
+mod slots;
+
+pub use attach::AttachMode;
+pub use error::{AttachCause, AttachError, DatapathError, HookName};
+pub use lock::{Daemon, Lock};
+pub use objects::{Maps, VerifiedProgram, verify};
+pub use observe::{EndHooks, Hook, Method, hooks};
+pub use pins::{DEFAULT_BPFFS, Pins};
+pub use reconcile::{Outcome, Scope, reconcile, tcx_available};
+pub use remove::{collect_garbage, detach_ends, remove_everything};

@@ -1,0 +1,271 @@
+//! Loads objects and hands out typed maps and programs: the only place that knows them by name.
+
+use std::path::PathBuf;
+
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{HashMap, Map, MapData, MapError, MapInfo, PerCpuArray},
+    programs::{ProgramInfo, SchedClassifier},
+};
+use aya_obj::generated::bpf_map_type::{self, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY};
+use veth_common::{
+    counters::EndCounters,
+    endpoint::{EndKey, EndSlot},
+    globals,
+    journal::Journal,
+    names,
+};
+
+use super::{DatapathError, HookName, Pins, pins};
+use crate::types::NetnsCookie;
+
+static END_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/end"));
+
+/// The pinned maps.
+pub struct Maps {
+    /// The slot of each end.
+    pub ends: HashMap<MapData, EndKey, EndSlot>,
+    /// The counters of each slot.
+    pub counters: PerCpuArray<MapData, EndCounters>,
+    /// Packets of ends without a slot.
+    pub unknown: PerCpuArray<MapData, u64>,
+    /// What was changed that is not ours.
+    pub journal: HashMap<MapData, EndKey, Journal>,
+    /// How many ends fit.
+    pub capacity: u32,
+}
+
+/// What a map must look like.
+struct Layout {
+    name: &'static str,
+    map_type: bpf_map_type,
+    key: u32,
+    value: u32,
+    entries: u32,
+}
+
+const fn size<T>() -> u32 {
+    size_of::<T>() as u32
+}
+
+impl Layout {
+    const fn all(capacity: u32) -> [Self; 4] {
+        let (hash, array) = (BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY);
+        let layout = Self::new;
+        [
+            layout(names::MAP_ENDS, hash, size::<EndKey>(), size::<EndSlot>(), capacity),
+            layout(names::MAP_COUNTERS, array, 4, size::<EndCounters>(), capacity),
+            layout(names::MAP_UNKNOWN, array, 4, size::<u64>(), 1),
+            layout(names::MAP_JOURNAL, hash, size::<EndKey>(), size::<Journal>(), capacity),
+        ]
+    }
+}
+
+impl Layout {
+    const fn new(
+        name: &'static str,
+        map_type: bpf_map_type,
+        key: u32,
+        value: u32,
+        entries: u32,
+    ) -> Self {
+        Self { name, map_type, key, value, entries }
+    }
+
+    fn describe(map_type: u32, key: u32, value: u32) -> String {
+        format!("type {map_type}, key {key}, value {value}")
+    }
+
+    fn failed(&self) -> impl Fn(MapError) -> DatapathError + use<> {
+        let name = self.name;
+        move |source| DatapathError::Map { name, source: Box::new(source) }
+    }
+
+    /// Opens the pinned map, or makes and pins it. aya opens pins unchecked, so look first.
+    fn open(&self, pins: &Pins) -> Result<(MapData, u32), DatapathError> {
+        let path = pins.maps().join(self.name);
+        if !path.exists() {
+            return Ok((self.create(&path)?, self.entries));
+        }
+        let info = MapInfo::from_pin(&path).map_err(self.failed())?;
+        let found = Self::describe(
+            info.map_type().map_or(0, |map_type| map_type as u32),
+            info.key_size(),
+            info.value_size(),
+        );
+        let wanted = Self::describe(self.map_type as u32, self.key, self.value);
+        if found != wanted {
+            return Err(DatapathError::Layout { path, found, wanted });
+        }
+        Ok((MapData::from_pin(&path).map_err(self.failed())?, info.max_entries()))
+    }
+
+    fn create(&self, path: &std::path::Path) -> Result<MapData, DatapathError> {
+        let map = aya_obj::Map::new_from_params(
+            self.map_type as u32,
+            self.key,
+            self.value,
+            self.entries,
+            0,
+        );
+        let map = MapData::create(map, self.name, None).map_err(self.failed())?;
+        map.pin(path).map_err(|source| {
+            self.failed()(MapError::PinError { name: Some(self.name.into()), error: source })
+        })?;
+        Ok(map)
+    }
+}
+
+impl Maps {
+    /// Opens the pinned maps, making those that are missing with room for `capacity` ends.
+    ///
+    /// # Errors
+    /// When one cannot be made, or is there with another layout.
+    pub fn open(pins: &Pins, capacity: u32) -> Result<Self, DatapathError> {
+        let [ends, counters, unknown, journal] = Layout::all(capacity);
+        let (ends_map, ends_capacity) = ends.open(pins)?;
+        let (counters_map, counters_capacity) = counters.open(pins)?;
+        let (unknown_map, _) = unknown.open(pins)?;
+        let (journal_map, _) = journal.open(pins)?;
+        Ok(Self {
+            ends: Map::HashMap(ends_map).try_into().map_err(ends.failed())?,
+            counters: Map::PerCpuArray(counters_map).try_into().map_err(counters.failed())?,
+            unknown: Map::PerCpuArray(unknown_map).try_into().map_err(unknown.failed())?,
+            journal: Map::HashMap(journal_map).try_into().map_err(journal.failed())?,
+            capacity: ends_capacity.min(counters_capacity),
+        })
+    }
+}
+
+/// The two programs of a namespace.
+#[derive(Debug)]
+pub struct Programs {
+    /// For packets that arrive.
+    pub ingress: SchedClassifier,
+    /// For packets that leave.
+    pub egress: SchedClassifier,
+}
+
+impl Programs {
+    /// Opens the programs that an earlier load pinned for a namespace.
+    ///
+    /// # Errors
+    /// When they are not there.
+    pub fn pinned(pins: &Pins, netns: NetnsCookie) -> Result<Self, DatapathError> {
+        let open = |hook| {
+            SchedClassifier::from_pin(pins.program(netns, hook)).map_err(program_failed(hook))
+        };
+        Ok(Self { ingress: open(HookName::Ingress)?, egress: open(HookName::Egress)? })
+    }
+
+    /// The program of one hook.
+    pub const fn hook_mut(&mut self, hook: HookName) -> &mut SchedClassifier {
+        match hook {
+            HookName::Ingress => &mut self.ingress,
+            HookName::Egress => &mut self.egress,
+        }
+    }
+}
+
+const fn program_name(hook: HookName) -> &'static str {
+    match hook {
+        HookName::Ingress => names::PROGRAM_INGRESS,
+        HookName::Egress => names::PROGRAM_EGRESS,
+    }
+}
+
+fn program_failed<E: Into<aya::programs::ProgramError>>(
+    hook: HookName,
+) -> impl Fn(E) -> DatapathError {
+    move |source| DatapathError::Program {
+        name: program_name(hook),
+        source: Box::new(source.into()),
+    }
+}
+
+/// Ids of the programs that are pinned for a namespace.
+pub fn pinned_ids(pins: &Pins, netns: NetnsCookie) -> [Option<u32>; 2] {
+    HookName::BOTH
+        .map(|hook| ProgramInfo::from_pin(pins.program(netns, hook)).ok().map(|info| info.id()))
+}
+
+/// Loads and pins the programs of each namespace: an instance each, because its cookie is a
+/// constant in it. One loader serves all, since making one parses the kernel's BTF (measured: 10 ms
+/// against 1 ms a load), and is dropped afterwards, since that BTF is large.
+///
+/// # Errors
+/// When the kernel refuses the object; programs of earlier namespaces stay.
+pub fn load(pins: &Pins, cookies: &[NetnsCookie]) -> Result<(), DatapathError> {
+    let cookies: Vec<u64> = cookies.iter().map(|cookie| cookie.0).collect();
+    if cookies.is_empty() {
+        return Ok(());
+    }
+    let mut loader = EbpfLoader::new();
+    for name in [names::MAP_ENDS, names::MAP_COUNTERS, names::MAP_UNKNOWN] {
+        loader.map_pin_path(name, pins.maps().join(name));
+    }
+    for cookie in &cookies {
+        loader.override_global(globals::NETNS_COOKIE, cookie, true);
+        let mut object = load_object(&mut loader)?;
+        for hook in HookName::BOTH {
+            let path = pins.program(NetnsCookie(*cookie), hook);
+            pin_program(&mut object, hook, path)?;
+        }
+    }
+    Ok(())
+}
+
+fn load_object(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, DatapathError> {
+    loader.load(END_OBJECT).map_err(|error| DatapathError::Load(Box::new(error)))
+}
+
+fn pin_program(object: &mut Ebpf, hook: HookName, path: PathBuf) -> Result<(), DatapathError> {
+    let program = loaded(object, hook)?;
+    pins::remove_file(&path)?;
+    program.pin(&path).map_err(|error| DatapathError::Pin {
+        path,
+        source: std::io::Error::other(error.to_string()),
+    })
+}
+
+fn loaded(object: &mut Ebpf, hook: HookName) -> Result<&mut SchedClassifier, DatapathError> {
+    let name = program_name(hook);
+    let program = object.program_mut(name).ok_or(DatapathError::Missing(name))?;
+    let program: &mut SchedClassifier = program.try_into().map_err(program_failed(hook))?;
+    program.load().map_err(program_failed(hook))?;
+    Ok(program)
+}
+
+/// What the kernel says of a program that it has verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedProgram {
+    /// The object that it is in.
+    pub object: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Instructions that the verifier walked through, where the kernel tells (5.16).
+    pub verified: Option<u32>,
+    /// Bytes of machine code.
+    pub jited: u32,
+}
+
+/// Loads every program of every object, attaches none, and drops them.
+///
+/// # Errors
+/// The verifier's refusal.
+pub fn verify() -> Result<Vec<VerifiedProgram>, DatapathError> {
+    let mut loader = EbpfLoader::new();
+    let mut object = load_object(&mut loader)?;
+    HookName::BOTH
+        .into_iter()
+        .map(|hook| {
+            let info = loaded(&mut object, hook)?.info().map_err(program_failed(hook))?;
+            Ok(VerifiedProgram {
+                object: "end",
+                name: program_name(hook),
+                verified: info.verified_instruction_count(),
+                jited: info.size_jitted(),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,243 @@
+//! What is attached, asked of the kernel inside the namespace.
+
+use std::collections::BTreeMap;
+
+use aya::programs::{SchedClassifier, TcAttachType};
+use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+
+use super::{HookName, Pins, objects};
+use crate::{
+    inventory::{Namespace, Snapshot},
+    netlink::{self, Connection},
+    netns::{self, NetnsError},
+    types::{EndId, IfIndex, NetnsCookie},
+};
+
+/// How a program hangs on a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A TCX link (Linux 6.6).
+    Tcx,
+    /// A filter below a `clsact` qdisc.
+    Clsact {
+        /// TC priority.
+        priority: u16,
+        /// TC handle.
+        handle: u32,
+    },
+}
+
+impl Method {
+    /// The word in outputs and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact { .. } => "clsact",
+        }
+    }
+}
+
+/// Our program on one hook, and its place among others of the same kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// How it hangs there.
+    pub method: Method,
+    /// Its place in the chain, counted from 0.
+    pub position: usize,
+    /// How many programs or filters the chain has.
+    pub of: usize,
+}
+
+/// Our programs on both hooks of an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndHooks {
+    /// For packets that arrive.
+    pub ingress: Option<Hook>,
+    /// For packets that leave.
+    pub egress: Option<Hook>,
+}
+
+impl EndHooks {
+    /// The program on one hook.
+    #[must_use]
+    pub const fn get(&self, hook: HookName) -> Option<Hook> {
+        match hook {
+            HookName::Ingress => self.ingress,
+            HookName::Egress => self.egress,
+        }
+    }
+
+    pub(super) const fn set(&mut self, hook: HookName, found: Option<Hook>) {
+        match hook {
+            HookName::Ingress => self.ingress = found,
+            HookName::Egress => self.egress = found,
+        }
+    }
+
+    /// Whether both hooks are taken.
+    #[must_use]
+    pub const fn complete(&self) -> bool {
+        self.ingress.is_some() && self.egress.is_some()
+    }
+
+    /// Whether neither is.
+    #[must_use]
+    pub const fn empty(&self) -> bool {
+        self.ingress.is_none() && self.egress.is_none()
+    }
+}
+
+/// Our programs on all ends of a snapshot. Namespaces that vanish meanwhile have none.
+#[must_use]
+pub fn hooks(pins: &Pins, snapshot: &Snapshot) -> BTreeMap<EndId, EndHooks> {
+    let mut hooks = BTreeMap::new();
+    let Ok(programs) = pins.pinned_programs() else { return hooks };
+    for netns in snapshot.namespaces.values() {
+        if programs.iter().any(|(cookie, _)| *cookie == netns.cookie) {
+            hooks.extend(hooks_within(pins, netns).unwrap_or_default());
+        }
+    }
+    hooks
+}
+
+/// Our programs on the ends of one namespace.
+///
+/// # Errors
+/// When the namespace cannot be entered.
+pub fn hooks_within(
+    pins: &Pins,
+    netns: &Namespace,
+) -> Result<BTreeMap<EndId, EndHooks>, NetnsError> {
+    let ids = objects::pinned_ids(pins, netns.cookie);
+    if ids == [None, None] {
+        return Ok(BTreeMap::new());
+    }
+    netns::within_known(&netns.path, netns.cookie, || {
+        netns
+            .links
+            .values()
+            .filter(|link| link.kind.is_paired())
+            .map(|link| {
+                (netns.end(link.index), look(pins, netns.cookie, link.index, &link.name, ids))
+            })
+            .collect()
+    })
+}
+
+/// Looks at one end, inside its namespace.
+pub(super) fn look(
+    pins: &Pins,
+    netns: NetnsCookie,
+    ifindex: IfIndex,
+    name: &str,
+    ids: [Option<u32>; 2],
+) -> EndHooks {
+    let end = EndId { netns, ifindex };
+    let mut hooks = EndHooks::default();
+    for (hook, id) in HookName::BOTH.into_iter().zip(ids) {
+        let Some(id) = id else { continue };
+        let by_link = pins.link(end, hook).exists().then(|| tcx(name, hook, id)).flatten();
+        hooks.set(hook, by_link);
+    }
+    if !hooks.complete() {
+        add_filters(&mut hooks, ifindex, ids);
+    }
+    hooks
+}
+
+fn tcx(name: &str, hook: HookName, id: u32) -> Option<Hook> {
+    let (_, chain) = SchedClassifier::query_tcx(name, attach_type(hook)).ok()?;
+    let position = chain.iter().position(|program| program.id() == id)?;
+    Some(Hook { method: Method::Tcx, position, of: chain.len() })
+}
+
+/// The hook as aya names it.
+pub(super) const fn attach_type(hook: HookName) -> TcAttachType {
+    match hook {
+        HookName::Ingress => TcAttachType::Ingress,
+        HookName::Egress => TcAttachType::Egress,
+    }
+}
+
+fn add_filters(hooks: &mut EndHooks, ifindex: IfIndex, ids: [Option<u32>; 2]) {
+    let found = netlink::block_on(async |connection| {
+        let mut found = [None; 2];
+        for ((hook, id), place) in HookName::BOTH.into_iter().zip(ids).zip(&mut found) {
+            if let Some(id) = id {
+                *place = filter(&connection, ifindex, hook, id).await?;
+            }
+        }
+        Ok::<_, netlink::NetlinkError>(found)
+    });
+    for (hook, found) in HookName::BOTH.into_iter().zip(found.unwrap_or_default()) {
+        if hooks.get(hook).is_none() {
+            hooks.set(hook, found);
+        }
+    }
+}
+
+async fn filter(
+    connection: &Connection,
+    ifindex: IfIndex,
+    hook: HookName,
+    id: u32,
+) -> Result<Option<Hook>, netlink::NetlinkError> {
+    let filters = filters(connection, ifindex, hook).await?;
+    let position = filters.iter().position(|filter| filter.program == Some(id));
+    Ok(position.map(|position| {
+        let Filter { priority, handle, .. } = filters[position];
+        Hook { method: Method::Clsact { priority, handle }, position, of: filters.len() }
+    }))
+}
+
+/// A TC filter, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// TC priority.
+    pub priority: u16,
+    /// TC handle.
+    pub handle: u32,
+    /// Id of its program, where it is a BPF filter.
+    pub program: Option<u32>,
+}
+
+/// The filters on one hook of an interface, in the order in which they run.
+///
+/// # Errors
+/// When they cannot be listed.
+pub async fn filters(
+    connection: &Connection,
+    ifindex: IfIndex,
+    hook: HookName,
+) -> Result<Vec<Filter>, netlink::NetlinkError> {
+    let minor = match hook {
+        HookName::Ingress => TcHandle::MIN_INGRESS,
+        HookName::Egress => TcHandle::MIN_EGRESS,
+    };
+    let parent = TcHandle { major: 0xffff, minor };
+    match netlink::tc_filters(connection, ifindex.0, parent).await {
+        Ok(messages) => Ok(messages.iter().filter_map(read_filter).collect()),
+        // No clsact, no filters: EINVAL or EOPNOTSUPP, by kernel.
+        Err(error) if error.errno().is_some() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a filter; the head of a priority, which has no handle, is none.
+fn read_filter(message: &TcMessage) -> Option<Filter> {
+    let handle = u32::from(message.header.handle);
+    if handle == 0 {
+        return None;
+    }
+    let priority = u16::try_from(message.header.info >> 16).ok()?;
+    let options = message.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Options(options) => Some(options),
+        _ => None,
+    });
+    let program = options.into_iter().flatten().find_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
+        _ => None,
+    });
+    Some(Filter { priority, handle, program })
+}

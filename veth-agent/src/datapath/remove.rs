@@ -1,0 +1,171 @@
+//! Takes programs, slots and pins away.
+
+use std::collections::BTreeSet;
+
+use veth_common::{endpoint::EndKey, journal::QDISC_ADDED, names};
+
+use super::{
+    AttachCause, AttachError, DatapathError, EndHooks, HookName, Lock, Maps, Method, Pins, attach,
+    observe, pins, reconcile::read_slots,
+};
+use crate::{
+    inventory::{Namespace, Snapshot},
+    netlink::{self, CLSACT},
+    netns,
+    types::{EndId, IfIndex, NetnsCookie},
+};
+
+/// Takes our programs off these ends, undoes what the journal says, and frees their slots.
+///
+/// # Errors
+/// Only what stops everything; what could not be taken off one end is in the list.
+pub fn detach_ends(
+    pins: &Pins,
+    maps: &mut Maps,
+    snapshot: &Snapshot,
+    ends: &BTreeSet<EndId>,
+) -> Result<Vec<AttachError>, DatapathError> {
+    let _lock = Lock::acquire(pins)?;
+    let mut errors = Vec::new();
+    let cookies: BTreeSet<_> = ends.iter().map(|end| end.netns).collect();
+    for netns in cookies.iter().filter_map(|cookie| snapshot.namespaces.get(cookie)) {
+        let here: Vec<_> = ends.iter().filter(|end| end.netns == netns.cookie).copied().collect();
+        errors.extend(remove_filters(pins, maps, netns, &here, snapshot.host));
+    }
+    forget(pins, maps, ends)?;
+    remove_unused_programs(pins)?;
+    Ok(errors)
+}
+
+/// Removes what belongs to ends that exist no more.
+///
+/// # Errors
+/// When pins or maps cannot be read or changed.
+pub fn collect_garbage(
+    pins: &Pins,
+    maps: &mut Maps,
+    snapshot: &Snapshot,
+) -> Result<BTreeSet<EndId>, DatapathError> {
+    let _lock = Lock::acquire(pins)?;
+    let living: BTreeSet<_> = snapshot.ends().collect();
+    let known = known_ends(pins, maps)?;
+    let dead: BTreeSet<_> = known.difference(&living).copied().collect();
+    if !dead.is_empty() {
+        forget(pins, maps, &dead)?;
+        remove_unused_programs(pins)?;
+    }
+    Ok(dead)
+}
+
+/// Takes everything off: all ends that ever were attached, all pins, all maps.
+///
+/// # Errors
+/// Only what stops everything; what could not be taken off one end is in the list.
+pub fn remove_everything(
+    pins: &Pins,
+    maps: &mut Maps,
+    snapshot: &Snapshot,
+) -> Result<Vec<AttachError>, DatapathError> {
+    let known = known_ends(pins, maps)?;
+    let errors = detach_ends(pins, maps, snapshot, &known)?;
+    if errors.is_empty() {
+        pins.remove_all()?;
+    }
+    Ok(errors)
+}
+
+/// Every end that has a slot, a pinned link or an entry in the journal.
+fn known_ends(pins: &Pins, maps: &Maps) -> Result<BTreeSet<EndId>, DatapathError> {
+    let mut known: BTreeSet<EndId> = read_slots(maps)?.ends().collect();
+    known.extend(pins.pinned_links()?.into_iter().map(|(end, _)| end));
+    known.extend(maps.journal.keys().filter_map(Result::ok).map(EndId::from));
+    Ok(known)
+}
+
+/// Frees the slots, pins and journal entries of ends. Removing the last pin of a TCX link detaches
+/// it, wherever its interface has gone.
+fn forget(pins: &Pins, maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), DatapathError> {
+    let mut slots = read_slots(maps)?;
+    for end in ends {
+        for hook in HookName::BOTH {
+            pins::remove_file(&pins.link(*end, hook))?;
+        }
+        slots.release(maps, *end).map_err(|error| DatapathError::Map {
+            name: names::MAP_ENDS,
+            source: Box::new(error),
+        })?;
+        // Most ends have no entry.
+        let _ = maps.journal.remove(&EndKey::from(*end));
+    }
+    Ok(())
+}
+
+/// A namespace's programs stay pinned while one of its ends has a slot.
+fn remove_unused_programs(pins: &Pins) -> Result<(), DatapathError> {
+    let maps = Maps::open(pins, 1)?;
+    let used: BTreeSet<NetnsCookie> = read_slots(&maps)?.ends().map(|end| end.netns).collect();
+    for (netns, hook) in pins.pinned_programs()? {
+        if !used.contains(&netns) {
+            pins::remove_file(&pins.program(netns, hook))?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes our `clsact` filters, and the qdiscs that we had to add where nobody else uses them.
+fn remove_filters(
+    pins: &Pins,
+    maps: &mut Maps,
+    netns: &Namespace,
+    ends: &[EndId],
+    host: NetnsCookie,
+) -> Vec<AttachError> {
+    let hooks = observe::hooks_within(pins, netns).unwrap_or_default();
+    let mut errors = Vec::new();
+    for end in ends {
+        let Some(link) = netns.links.get(&end.ifindex) else { continue };
+        let hooks = hooks.get(end).copied().unwrap_or_default();
+        let journal = maps.journal.get(&EndKey::from(*end), 0).unwrap_or_default();
+        let added_qdisc = journal.flags & QDISC_ADDED != 0;
+        let removed = netns::within_known(&netns.path, netns.cookie, || {
+            remove_hooks(&link.name, hooks)?;
+            if added_qdisc { remove_qdisc(end.ifindex) } else { Ok(()) }
+        });
+        if let Err((hook, cause)) =
+            removed.unwrap_or_else(|error| Err((HookName::Ingress, AttachCause::from(error))))
+        {
+            let (netns, interface) = (netns.label(host), link.name.clone());
+            errors.push(AttachError { netns, interface, hook, cause });
+        }
+    }
+    errors
+}
+
+fn remove_hooks(name: &str, hooks: EndHooks) -> Result<(), (HookName, AttachCause)> {
+    for hook in HookName::BOTH {
+        if let Some(Method::Clsact { priority, handle }) = hooks.get(hook).map(|hook| hook.method) {
+            attach::delete_filter(name, hook, priority, handle).map_err(|cause| (hook, cause))?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a `clsact` that we added, unless somebody has put filters of their own below it.
+fn remove_qdisc(ifindex: IfIndex) -> Result<(), (HookName, AttachCause)> {
+    let removed = netlink::block_on(async |connection| {
+        let qdiscs = netlink::qdiscs(&connection, ifindex.0).await?;
+        if !qdiscs.iter().any(|qdisc| qdisc.header.parent == CLSACT) {
+            return Ok(());
+        }
+        for hook in HookName::BOTH {
+            if !observe::filters(&connection, ifindex, hook).await?.is_empty() {
+                return Ok(());
+            }
+        }
+        match connection.delete_clsact(ifindex).await {
+            Err(error) if error.is_absent() => Ok(()),
+            other => other,
+        }
+    });
+    removed.map_err(|error| (HookName::Ingress, AttachCause::from(error)))
+}

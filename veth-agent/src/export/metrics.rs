@@ -1,0 +1,284 @@
+//! The metrics page.
+
+use prometheus::{
+    Encoder as _, Registry, TextEncoder,
+    core::{Collector, Desc},
+    process_collector::ProcessCollector,
+    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
+use veth_common::{
+    counters::{Counters, EndCounters},
+    names,
+};
+
+use super::{
+    SharedView, View,
+    labels::{EndLabels, PairInfo},
+};
+use crate::{collect, datapath::Maps};
+
+/// Makes the page.
+pub struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// A page over `view`, for an agent that attaches by `attach` (`tcx` or `clsact`).
+    ///
+    /// # Errors
+    /// When two collectors claim one name.
+    pub fn new(view: SharedView, attach: &'static str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(Agent { view, attach, kernel: kernel_release() }))?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Self { registry })
+    }
+
+    /// The page, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn page(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut page = Vec::with_capacity(1 << 16);
+        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        Ok(page)
+    }
+}
+
+/// The content type of the page.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+struct Agent {
+    view: SharedView,
+    attach: &'static str,
+    kernel: String,
+}
+
+impl Collector for Agent {
+    fn desc(&self) -> Vec<&Desc> {
+        // Families appear with their ends; the registry has nothing to check beforehand.
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let guard = self.view.lock();
+        let (view, maps) = &*guard;
+        let readings = Reading::all(view, maps);
+        let mut families = traffic(&readings);
+        families.push(pair_info(&readings));
+        families.push(link_up(&readings));
+        families.extend(of_the_node(view, maps));
+        families.push(self.build_info());
+        families.retain(|family| !family.get_metric().is_empty());
+        families
+    }
+}
+
+/// What one end's series say.
+struct Reading<'a> {
+    labels: &'a EndLabels,
+    info: &'a PairInfo,
+    counters: Option<EndCounters>,
+    up: bool,
+}
+
+impl<'a> Reading<'a> {
+    fn all(view: &'a View, maps: &Maps) -> Vec<Self> {
+        let live = view.live.values().map(|live| Self {
+            labels: &live.labels,
+            info: &live.info,
+            counters: collect::read(maps, live.end).ok().flatten(),
+            up: live.up,
+        });
+        let gone = view.gone.iter().map(|(labels, gone)| Self {
+            labels,
+            info: &gone.info,
+            counters: gone.counters,
+            up: false,
+        });
+        live.chain(gone).collect()
+    }
+
+    fn labels(&self) -> Vec<LabelPair> {
+        let EndLabels { netns, interface } = self.labels;
+        vec![label("interface", interface), label("netns", netns)]
+    }
+}
+
+fn traffic(readings: &[Reading<'_>]) -> Vec<MetricFamily> {
+    type Field = fn(&Counters) -> u64;
+    const FAMILIES: [(&str, &str, Field); 3] = [
+        (
+            "veth_agent_packets_total",
+            "Packets at the end's TC hook; a GSO super-frame is one.",
+            |counters| counters.packets,
+        ),
+        (
+            "veth_agent_bytes_total",
+            "Bytes at the end's TC hook, Ethernet headers included.",
+            |counters| counters.bytes,
+        ),
+        ("veth_agent_segments_total", "Frames that a wire would have carried.", |counters| {
+            counters.segments
+        }),
+    ];
+    FAMILIES
+        .into_iter()
+        .map(|(name, help, field)| {
+            let metrics = readings.iter().flat_map(|reading| {
+                let directions = reading.counters.map(|both| [("rx", both.rx), ("tx", both.tx)]);
+                directions.into_iter().flatten().map(|(direction, counters)| {
+                    let mut labels = reading.labels();
+                    labels.insert(0, label("direction", direction));
+                    counter(labels, field(&counters))
+                })
+            });
+            family(name, help, MetricType::COUNTER, metrics.collect())
+        })
+        .collect()
+}
+
+fn pair_info(readings: &[Reading<'_>]) -> MetricFamily {
+    let metrics = readings.iter().map(|reading| {
+        let info = reading.info;
+        let labels = [
+            ("bridge", info.bridge.as_str()),
+            ("datapath", info.datapath),
+            ("interface", &reading.labels.interface),
+            ("namespace", ""),
+            ("netns", &reading.labels.netns),
+            ("pair", &info.pair),
+            ("peer_interface", &info.peer_interface),
+            ("peer_netns", &info.peer_netns),
+            ("pod", ""),
+            ("pod_uid", ""),
+        ];
+        gauge(labels.into_iter().map(|(name, value)| label(name, value)).collect(), 1.0)
+    });
+    let help = "Which pair an end belongs to; always 1.";
+    family("veth_agent_pair_info", help, MetricType::GAUGE, metrics.collect())
+}
+
+fn link_up(readings: &[Reading<'_>]) -> MetricFamily {
+    let metrics =
+        readings.iter().map(|reading| gauge(reading.labels(), if reading.up { 1.0 } else { 0.0 }));
+    let help = "Whether the end is administratively up and has a carrier.";
+    family("veth_agent_link_up", help, MetricType::GAUGE, metrics.collect())
+}
+
+fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
+    let pairs = view.pairs.iter().map(|(state, count)| {
+        gauge(vec![label("state", state.as_str())], approximate(*count as u64))
+    });
+    let attach_errors = view.attach_errors.iter().map(|((hook, cause), count)| {
+        counter(vec![label("cause", cause), label("hook", hook)], *count)
+    });
+    let unknown = collect::unknown(maps).unwrap_or_default();
+    let lost = view.events_lost.iter().map(|(source, count)| (*source, *count));
+    let lost = lost
+        .chain([("end_without_slot", unknown)])
+        .map(|(source, count)| counter(vec![label("source", source)], count));
+    let (entries, capacity) = map_fill(maps);
+    vec![
+        family(
+            "veth_agent_pairs",
+            "Pairs on this node, by state.",
+            MetricType::GAUGE,
+            pairs.collect(),
+        ),
+        family(
+            "veth_agent_attach_errors_total",
+            "Attempts to attach a program that failed.",
+            MetricType::COUNTER,
+            attach_errors.collect(),
+        ),
+        family(
+            "veth_agent_events_lost_total",
+            "Events that were lost, by where: netlink overruns, packets of ends without a slot.",
+            MetricType::COUNTER,
+            lost.collect(),
+        ),
+        family(
+            "veth_agent_map_entries",
+            "Entries in use of a BPF map.",
+            MetricType::GAUGE,
+            entries,
+        ),
+        family(
+            "veth_agent_map_capacity",
+            "Entries that a BPF map has room for.",
+            MetricType::GAUGE,
+            capacity,
+        ),
+    ]
+}
+
+fn map_fill(maps: &Maps) -> (Vec<Metric>, Vec<Metric>) {
+    let ends = maps.ends.keys().filter(Result::is_ok).count();
+    let journal = maps.journal.keys().filter(Result::is_ok).count();
+    let filled = [
+        // A slot of the counters is in use exactly where an end has it.
+        (names::MAP_COUNTERS, ends),
+        (names::MAP_ENDS, ends),
+        (names::MAP_JOURNAL, journal),
+    ];
+    let metric = |name, value: usize| gauge(vec![label("map", name)], approximate(value as u64));
+    (
+        filled.iter().map(|(name, entries)| metric(name, *entries)).collect(),
+        filled.iter().map(|(name, _)| metric(name, maps.capacity as usize)).collect(),
+    )
+}
+
+impl Agent {
+    fn build_info(&self) -> MetricFamily {
+        let labels = vec![
+            label("attach", self.attach),
+            label("kernel", &self.kernel),
+            label("version", env!("CARGO_PKG_VERSION")),
+        ];
+        let help = "The agent and the kernel that it runs on; always 1.";
+        family("veth_agent_build_info", help, MetricType::GAUGE, vec![gauge(labels, 1.0)])
+    }
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn label(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
+}
+
+/// The text format has only floating point: exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "the exposition format has no integers")]
+const fn approximate(value: u64) -> f64 {
+    value as f64
+}
+
+fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(approximate(value));
+    let mut metric = Metric::from_label(labels);
+    metric.set_counter(counter);
+    metric
+}
+
+fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut metric = Metric::from_label(labels);
+    metric.set_gauge(gauge);
+    metric
+}

@@ -1,0 +1,10 @@
+//! What leaves the agent: the metrics page and the server that hands it out.
+
+mod labels;
+mod metrics;
+mod server;
+mod view;
+
+pub use metrics::Metrics;
+pub use server::{ServerError, bind, serve};
+pub use view::{SharedView, View};

@@ -1,0 +1,126 @@
+//! What the page shows: the living ends, and for a while those that are gone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use veth_common::counters::EndCounters;
+
+use super::labels::{self, EndLabels, PairInfo};
+use crate::{
+    collect,
+    datapath::{AttachError, Maps},
+    inventory::{PairState, Snapshot},
+    types::EndId,
+};
+
+/// An end that exists.
+#[derive(Clone, Debug)]
+pub struct LiveEnd {
+    /// Its identity.
+    pub end: EndId,
+    /// Its labels.
+    pub labels: EndLabels,
+    /// Its pair.
+    pub info: PairInfo,
+    /// Administratively up, with a carrier.
+    pub up: bool,
+}
+
+/// An end that does not exist any more.
+#[derive(Clone, Debug)]
+pub struct GoneEnd {
+    /// Its pair, while it lived.
+    pub info: PairInfo,
+    /// The last that was counted.
+    pub counters: Option<EndCounters>,
+    /// Since when it is gone.
+    pub since: Instant,
+}
+
+/// All that the page shows.
+#[derive(Debug, Default)]
+pub struct View {
+    /// Ends that exist, by their labels.
+    pub live: BTreeMap<EndLabels, LiveEnd>,
+    /// Ends that are gone, by their labels.
+    pub gone: BTreeMap<EndLabels, GoneEnd>,
+    /// Pairs by state.
+    pub pairs: BTreeMap<PairState, usize>,
+    /// Attach errors by hook and cause.
+    pub attach_errors: BTreeMap<(&'static str, &'static str), u64>,
+    /// Events lost by source.
+    pub events_lost: BTreeMap<&'static str, u64>,
+    /// The first picture has been taken and its ends attached.
+    pub ready: bool,
+}
+
+/// The view and the maps, shared by the daemon, which writes, and the page, which reads.
+#[derive(Clone)]
+pub struct SharedView {
+    inner: Arc<Mutex<(View, Maps)>>,
+}
+
+impl SharedView {
+    /// An empty view.
+    #[must_use]
+    pub fn new(maps: Maps) -> Self {
+        Self { inner: Arc::new(Mutex::new((View::default(), maps))) }
+    }
+
+    /// Takes hold of both. A thread that panicked while it held them left whole values.
+    pub fn lock(&self) -> MutexGuard<'_, (View, Maps)> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    /// Takes over a new picture. Ends that are gone keep the last that was counted.
+    pub fn update(&mut self, snapshot: &Snapshot, maps: &Maps, now: Instant) {
+        let mut live = BTreeMap::new();
+        self.pairs = PairState::ALL.into_iter().map(|state| (state, 0)).collect();
+        for pair in snapshot.pairs() {
+            *self.pairs.entry(snapshot.state(&pair)).or_default() += 1;
+            for end in pair.ends() {
+                let Some(labels) = labels::of_end(snapshot, end) else { continue };
+                let up = snapshot.link(end).is_some_and(|link| link.admin_up && link.carrier);
+                let info = labels::of_pair(snapshot, &pair, end);
+                live.insert(labels.clone(), LiveEnd { end, labels, info, up });
+            }
+        }
+        self.bury(&live, maps, now);
+        self.live = live;
+    }
+
+    fn bury(&mut self, live: &BTreeMap<EndLabels, LiveEnd>, maps: &Maps, now: Instant) {
+        for (labels, old) in &self.live {
+            if live.get(labels).is_none_or(|new| new.end != old.end) {
+                let counters = collect::read(maps, old.end).ok().flatten();
+                let info = old.info.clone();
+                self.gone.insert(labels.clone(), GoneEnd { info, counters, since: now });
+            }
+        }
+        // A new end of the same name has the series to itself.
+        self.gone.retain(|labels, _| !live.contains_key(labels));
+    }
+
+    /// Ends series of ends that have been gone for longer than `linger`.
+    pub fn expire(&mut self, linger: Duration, now: Instant) {
+        self.gone.retain(|_, gone| now.duration_since(gone.since) < linger);
+    }
+
+    /// The ends that exist.
+    #[must_use]
+    pub fn ends(&self) -> BTreeSet<EndId> {
+        self.live.values().map(|live| live.end).collect()
+    }
+
+    /// Counts what could not be attached.
+    pub fn count_errors<'a>(&mut self, errors: impl IntoIterator<Item = &'a AttachError>) {
+        for AttachError { hook, cause, .. } in errors {
+            *self.attach_errors.entry((hook.as_str(), cause.label())).or_default() += 1;
+        }
+    }
+}

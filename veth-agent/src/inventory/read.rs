@@ -1,0 +1,155 @@
+//! From netlink messages to plain data.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_route::{
+    AddressFamily,
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol},
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, State},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType},
+};
+
+use super::{Address, Link, LinkKind, OperState, PeerRef, Route};
+use crate::{
+    netlink::{ADDRESS_PROTOCOL, ROUTE_PROTOCOL},
+    types::{IfIndex, MacAddr},
+};
+
+/// Reads a link; its addresses come later.
+pub fn link(message: &LinkMessage) -> Link {
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: IfIndex(message.header.index),
+        name: String::new(),
+        kind: initial_kind(message.header.link_layer_type),
+        mac: None,
+        mtu: 0,
+        admin_up: flags.contains(LinkFlags::Up),
+        carrier: false,
+        state: OperState::Unknown,
+        alias: None,
+        master: None,
+        peer: None,
+        addresses: Vec::new(),
+    };
+    let mut peer_index = None;
+    let mut peer_nsid = None;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Address(bytes) => {
+                link.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddr);
+            }
+            LinkAttribute::Carrier(carrier) => link.carrier = *carrier == 1,
+            LinkAttribute::OperState(state) => link.state = oper_state(*state),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Controller(master) => link.master = Some(IfIndex(*master)),
+            LinkAttribute::Link(peer) => peer_index = Some(IfIndex(*peer)),
+            LinkAttribute::LinkNetNsId(nsid) => peer_nsid = Some(*nsid),
+            LinkAttribute::LinkInfo(info) => {
+                if let Some(kind) = info.iter().find_map(kind) {
+                    link.kind = kind;
+                }
+            }
+            _ => {}
+        }
+    }
+    if link.kind.is_paired() {
+        link.peer = peer_index.map(|ifindex| PeerRef { ifindex, nsid: peer_nsid });
+    }
+    link
+}
+
+fn initial_kind(layer: LinkLayerType) -> LinkKind {
+    match layer {
+        LinkLayerType::Loopback => LinkKind::Loopback,
+        _ => LinkKind::Other(String::new()),
+    }
+}
+
+fn kind(info: &LinkInfo) -> Option<LinkKind> {
+    let LinkInfo::Kind(kind) = info else { return None };
+    Some(match kind {
+        InfoKind::Veth => LinkKind::Veth,
+        InfoKind::Netkit => LinkKind::Netkit,
+        InfoKind::Bridge => LinkKind::Bridge,
+        other => LinkKind::Other(other.to_string()),
+    })
+}
+
+fn oper_state(state: State) -> OperState {
+    match state {
+        State::Up => OperState::Up,
+        State::Down => OperState::Down,
+        State::LowerLayerDown => OperState::LowerLayerDown,
+        State::Dormant => OperState::Dormant,
+        _ => OperState::Unknown,
+    }
+}
+
+/// Reads an address, and the link that it belongs to.
+pub fn address(message: &AddressMessage) -> Option<(IfIndex, Address)> {
+    let mut local = None;
+    let mut plain = None;
+    let mut ours = false;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Address(address) => plain = Some(*address),
+            AddressAttribute::Protocol(AddressProtocol::Other(protocol)) => {
+                ours = *protocol == ADDRESS_PROTOCOL;
+            }
+            _ => {}
+        }
+    }
+    // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL otherwise.
+    let net = IpNet::new(local.or(plain)?, message.header.prefix_len).ok()?;
+    let tentative_failed = message.header.flags.contains(AddressHeaderFlags::Dadfailed);
+    (!tentative_failed).then_some((IfIndex(message.header.index), Address { net, ours }))
+}
+
+/// Reads a unicast route through one interface; others are not ours to judge.
+pub fn route(message: &RouteMessage) -> Option<Route> {
+    if message.header.kind != RouteType::Unicast {
+        return None;
+    }
+    let mut to = None;
+    let mut via = None;
+    let mut source = None;
+    let mut metric = 0;
+    let mut dev = None;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => to = ip(address),
+            RouteAttribute::Gateway(address) => via = ip(address),
+            RouteAttribute::PrefSource(address) => source = ip(address),
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Oif(ifindex) => dev = Some(IfIndex(*ifindex)),
+            _ => {}
+        }
+    }
+    let unspecified = match message.header.address_family {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    let prefix = message.header.destination_prefix_length;
+    Some(Route {
+        to: IpNet::new(to.unwrap_or(unspecified), prefix).ok()?,
+        via,
+        source,
+        metric,
+        dev: dev?,
+        ours: message.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL),
+    })
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}

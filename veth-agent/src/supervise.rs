@@ -1,0 +1,222 @@
+//! The daemon: its tasks, and their end.
+
+use std::{
+    collections::BTreeSet,
+    future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinError,
+};
+
+use crate::{
+    config::Config,
+    datapath::{self, Daemon, DatapathError, Maps, Outcome, Pins, Scope},
+    export::{self, Metrics, ServerError, SharedView},
+    inventory::{self, Change, Depth, DiscoverError, Inventory, Pending, WatchError},
+    types::NetnsCookie,
+};
+
+/// How long a stop may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often everything is looked at anew, in case something changed that no event tells of.
+const RESYNC: Duration = Duration::from_secs(60);
+
+/// Why the daemon cannot run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// There is one.
+    #[error("another `veth-agent run` is at work on this node; stop it first")]
+    Running,
+    /// Programs, maps or pins.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// Namespaces.
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+    /// Events.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The metrics server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The metrics page.
+    #[error("the metrics page cannot be made: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// Signals.
+    #[error("signals cannot be heard: {0}")]
+    Signal(std::io::Error),
+    /// A task that panicked.
+    #[error("a task failed: {0}; please report this")]
+    Task(#[from] JoinError),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it cannot run, or could not go on.
+pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
+    pins.prepare()?;
+    let _daemon = Daemon::become_it(pins)?.ok_or(RunError::Running)?;
+    let listener = export::bind(config.listen).await?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("serving http://{address}/metrics");
+    }
+    let view = SharedView::new(Maps::open(pins, config.max_ends)?);
+    let attach = if datapath::tcx_available() { "tcx" } else { "clsact" };
+    let metrics = Metrics::new(view.clone(), attach)?;
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(export::serve(listener, view.clone(), metrics, is_set(stopped)));
+    let mut keeper = Keeper::new(pins.clone(), config.clone(), view)?;
+
+    let ended = tokio::select! {
+        ended = keeper.keep_up() => ended,
+        name = interrupted() => {
+            tracing::info!(signal = name?, "stopping; programs stay attached");
+            Ok(())
+        }
+    };
+    // What is pinned stays; requests that have begun are answered.
+    let _ = stop.send(true);
+    match tokio::time::timeout(DEADLINE, server).await {
+        Ok(served) => served??,
+        Err(_) => tracing::warn!("a client did not let go within {DEADLINE:?}"),
+    }
+    ended
+}
+
+async fn is_set(mut flag: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+async fn interrupted() -> Result<&'static str, RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+/// Keeps picture, programs and page up with the node.
+struct Keeper {
+    state: Option<State>,
+    pending: Arc<Pending>,
+}
+
+/// What a round of keeping up works on; it moves to a blocking thread and back.
+struct State {
+    pins: Pins,
+    config: Config,
+    view: SharedView,
+    inventory: Inventory,
+    complained: BTreeSet<String>,
+}
+
+impl Keeper {
+    fn new(pins: Pins, config: Config, view: SharedView) -> Result<Self, RunError> {
+        // Listening begins before the first picture, so that nothing falls in between.
+        let pending = inventory::watch()?;
+        let inventory = Inventory::take_numbered(Depth::Links)?;
+        let state = State { pins, config, view, inventory, complained: BTreeSet::new() };
+        Ok(Self { state: Some(state), pending })
+    }
+
+    async fn keep_up(&mut self) -> Result<(), RunError> {
+        self.round(None).await?;
+        let mut resync = tokio::time::interval_at(tokio::time::Instant::now() + RESYNC, RESYNC);
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                change = self.pending.take() => self.round(Some(change)).await?,
+                _ = resync.tick() => {
+                    self.round(Some(Change { everything: true, ..Change::default() })).await?;
+                }
+                _ = tick.tick() => self.expire(),
+            }
+        }
+    }
+
+    /// One round, off the thread that serves. `None` is the first.
+    async fn round(&mut self, change: Option<Change>) -> Result<(), RunError> {
+        let Some(mut state) = self.state.take() else { return future::pending().await };
+        let overruns = self.pending.overruns();
+        let (state, result) = tokio::task::spawn_blocking(move || {
+            let result = state.round(change, overruns);
+            (state, result)
+        })
+        .await?;
+        self.state = Some(state);
+        result
+    }
+
+    fn expire(&self) {
+        if let Some(state) = &self.state {
+            state.view.lock().0.expire(state.config.linger, Instant::now());
+        }
+    }
+}
+
+impl State {
+    fn round(&mut self, change: Option<Change>, overruns: u64) -> Result<(), RunError> {
+        let touched = match &change {
+            Some(change) => Some(self.inventory.refresh(change)?),
+            None => None,
+        };
+        // The page first: what is gone must go from it even if attaching takes long.
+        self.show(overruns);
+        let outcome = self.attach(touched.as_ref())?;
+        self.report(&outcome, change.is_none());
+        let collected = {
+            let mut guard = self.view.lock();
+            datapath::collect_garbage(&self.pins, &mut guard.1, &self.inventory.snapshot)?
+        };
+        if !collected.is_empty() {
+            tracing::debug!(ends = collected.len(), "freed the slots of ends that are gone");
+        }
+        Ok(())
+    }
+
+    fn show(&self, overruns: u64) {
+        let mut guard = self.view.lock();
+        let (view, maps) = &mut *guard;
+        view.update(&self.inventory.snapshot, maps, Instant::now());
+        view.events_lost.insert("netlink", overruns);
+    }
+
+    fn attach(&self, touched: Option<&BTreeSet<NetnsCookie>>) -> Result<Outcome, RunError> {
+        let scope = touched.map_or(Scope::All, Scope::Namespaces);
+        let mut maps = Maps::open(&self.pins, self.config.max_ends)?;
+        let snapshot = &self.inventory.snapshot;
+        Ok(datapath::reconcile(&self.pins, &mut maps, snapshot, &scope, self.config.attach)?)
+    }
+
+    fn report(&mut self, outcome: &Outcome, first: bool) {
+        let ends = outcome.attached.len();
+        let milliseconds = outcome.took.as_millis();
+        if first {
+            let pairs = self.inventory.snapshot.pairs().len();
+            tracing::info!(pairs, ends, milliseconds, "attached to what was there");
+        } else if ends > 0 {
+            tracing::info!(ends, milliseconds, "attached");
+        }
+        // Each complaint once, for as long as its cause lasts.
+        let current: BTreeSet<_> = outcome.errors.iter().map(ToString::to_string).collect();
+        for error in current.difference(&self.complained) {
+            tracing::warn!("not attached: {error}");
+        }
+        if first || !current.is_empty() {
+            self.complained = current;
+        }
+        let mut guard = self.view.lock();
+        guard.0.count_errors(&outcome.errors);
+        guard.0.ready = true;
+    }
+}
