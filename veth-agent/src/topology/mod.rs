@@ -3,4 +3,8 @@
 //! the difference out and can undo it.
 
 pub mod action;
+mod kernel;
+pub mod model;
+pub mod read;
 pub mod spec;
+pub mod validate;
