@@ -74,6 +74,12 @@ pub enum ValueError {
 pub struct IfName(String);
 
 impl IfName {
+    /// The loopback interface of every namespace.
+    #[must_use]
+    pub fn loopback() -> Self {
+        Self("lo".to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,5 +1,6 @@
 //! One file a subcommand: it wires steps together and holds no logic.
 
+mod apply;
 mod detach;
 mod escape;
 mod list;
@@ -50,6 +51,8 @@ impl Failure {
 pub fn execute(cli: Cli) -> Result<(), Failure> {
     let pins = Pins::at(&cli.global.bpffs);
     match cli.command {
+        Command::Apply(args) => apply::apply(&pins, &args),
+        Command::Delete(args) => apply::delete(&pins, &args),
         Command::List(args) => list::list(&pins, args.output),
         Command::Run(args) => run::run(&pins, &args),
         Command::Detach(args) => detach::detach(&pins, &args),
@@ -69,7 +72,6 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
                 .render(&mut std::io::stdout())
                 .map_err(Failure::failed)
         }
-        Command::Apply(_) | Command::Delete(_) => Err(Failure::failed("soon")),
     }
 }
 

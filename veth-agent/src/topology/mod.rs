@@ -4,6 +4,7 @@
 
 pub mod action;
 mod describe;
+pub mod execute;
 mod kernel;
 pub mod model;
 pub mod plan;

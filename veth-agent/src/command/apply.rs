@@ -1,0 +1,154 @@
+//! `veth-agent apply` and `veth-agent delete`.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::{Duration, Instant},
+};
+
+use super::Failure;
+use crate::{
+    cli::{ApplyArgs, FileArgs},
+    config::DEFAULT_MAX_ENDS,
+    datapath::{self, AttachMode, Pins},
+    inventory::{self, Depth},
+    topology::{
+        action::Action,
+        execute::{self, Attachment},
+        model,
+        plan::{self, PlanError},
+        read,
+        spec::Topology,
+        validate,
+    },
+    types::EndId,
+};
+
+/// Builds or repairs what a file declares.
+pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
+    let wanted = load(&args.file.file)?;
+    let seen = inventory::snapshot(Depth::Routes).map_err(Failure::failed)?;
+    let hooks = datapath::hooks(pins, &seen);
+    let attached = |end: EndId| hooks.get(&end).is_some_and(|hooks| hooks.complete());
+    let plan = plan::apply(&wanted, &seen, &|end| seen.peer_of(end), &attached)
+        .map_err(|errors| refused(&errors))?;
+    say(&plan.notes);
+    if args.file.dry_run {
+        return show(&plan.actions);
+    }
+    let (mode, max_ends) = args.attach.resolve();
+    let attachment = Attachment { pins: pins.clone(), mode, max_ends };
+    let progress = Progress::new("applying");
+    run(execute::apply(&plan.actions, &seen, &attachment, &|taken, all| {
+        progress.show(taken, all)
+    }))?
+    .map_err(|failed| {
+        Failure::Failed(std::iter::once(failed.cause).chain(failed.left).collect())
+    })?;
+    progress.end();
+    conclude(&plan.actions, "nothing to change");
+    Ok(())
+}
+
+/// Removes what a file declares.
+pub fn delete(pins: &Pins, args: &FileArgs) -> Result<(), Failure> {
+    let wanted = load(&args.file)?;
+    let seen = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
+    let plan = plan::delete(&wanted, &seen, &|end| seen.peer_of(end));
+    say(&plan.notes);
+    if args.dry_run {
+        say(&plan.left);
+        return show(&plan.actions);
+    }
+    let (mode, max_ends) = (AttachMode::Auto, DEFAULT_MAX_ENDS);
+    let attachment = Attachment { pins: pins.clone(), mode, max_ends };
+    let progress = Progress::new("deleting");
+    let mut failures = run(execute::delete(&plan.actions, &seen, &attachment, &|taken, all| {
+        progress.show(taken, all);
+    }))?;
+    progress.end();
+    failures.extend(plan.left);
+    if failures.is_empty() {
+        conclude(&plan.actions, "nothing to remove");
+        Ok(())
+    } else {
+        Err(Failure::Failed(failures))
+    }
+}
+
+fn load(path: &str) -> Result<Topology, Failure> {
+    let invalid = |reason: String| Failure::Invalid(vec![format!("{path}: {reason}")]);
+    let text = read::read(path).map_err(|error| Failure::Invalid(vec![error.to_string()]))?;
+    let file = model::parse(&text).map_err(|error| invalid(error.to_string()))?;
+    validate::validate(&file).map_err(|mistakes| {
+        Failure::Invalid(mistakes.iter().map(|mistake| format!("{path}: {mistake}")).collect())
+    })
+}
+
+/// Wrong references make the file invalid; what is in the way makes it fail. Nothing was touched
+/// either way.
+fn refused(errors: &[PlanError]) -> Failure {
+    let lines = errors.iter().map(ToString::to_string).collect();
+    let invalid = errors.iter().any(|error| matches!(error, PlanError::Invalid(_)));
+    if invalid { Failure::Invalid(lines) } else { Failure::Failed(lines) }
+}
+
+fn run<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(Failure::failed)?;
+    Ok(runtime.block_on(work))
+}
+
+fn say(lines: &[String]) {
+    for line in lines {
+        eprintln!("veth-agent: {line}");
+    }
+}
+
+fn show(actions: &[Action]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let lines = actions.iter().try_for_each(|action| writeln!(out, "{action}"));
+    match lines {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(Failure::failed),
+    }
+}
+
+fn conclude(actions: &[Action], nothing: &str) {
+    match actions.len() {
+        0 => eprintln!("veth-agent: {nothing}"),
+        1 => eprintln!("veth-agent: done, 1 step"),
+        steps => eprintln!("veth-agent: done, {steps} steps"),
+    }
+}
+
+/// A line that overwrites itself, on a terminal, once the work takes a while.
+struct Progress {
+    what: &'static str,
+    started: Instant,
+    shown: bool,
+}
+
+impl Progress {
+    /// Shorter work needs no line.
+    const AFTER: Duration = Duration::from_millis(500);
+
+    fn new(what: &'static str) -> Self {
+        let shown = std::io::stderr().is_terminal();
+        Self { what, started: Instant::now(), shown }
+    }
+
+    fn show(&self, taken: usize, all: usize) {
+        if self.shown && self.started.elapsed() > Self::AFTER {
+            eprint!("\r{}: {taken} of {all} steps ", self.what);
+        }
+    }
+
+    fn end(&self) {
+        if self.shown && self.started.elapsed() > Self::AFTER {
+            // To the beginning of the line, and clear it (ECMA-48 EL).
+            eprint!("\r\x1b[K");
+        }
+    }
+}
