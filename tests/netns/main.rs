@@ -1,0 +1,4 @@
+//! Real topologies, real traffic.
+#![expect(missing_docs, reason = "tests")]
+
+mod exact;

@@ -1,0 +1,49 @@
+//! Commands, as one would type them.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Exit status; 128 and the signal's number where one ended it.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What else it said.
+    pub stderr: String,
+}
+
+/// Runs a command line, split at spaces; it must succeed.
+///
+/// # Errors
+/// When it fails, with what it said.
+pub fn run(line: &str) -> Result<Output> {
+    let output = try_run(line)?;
+    ensure!(output.code == 0, "{line}: exit {}: {}{}", output.code, output.stdout, output.stderr);
+    Ok(output)
+}
+
+/// Runs a command line, split at spaces.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn try_run(line: &str) -> Result<Output> {
+    let mut words = line.split_whitespace();
+    let program = words.next().context("an empty command line")?;
+    collect(Command::new(program).args(words))
+}
+
+pub(crate) fn collect(command: &mut Command) -> Result<Output> {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    command.stdin(Stdio::null());
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let signal = output.status.signal().map(|signal| 128 + signal);
+    Ok(Output {
+        code: output.status.code().or(signal).unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
