@@ -3,8 +3,10 @@
 //! the difference out and can undo it.
 
 pub mod action;
+mod describe;
 mod kernel;
 pub mod model;
+pub mod plan;
 pub mod read;
 pub mod spec;
 pub mod validate;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{At, Checker, Entry, Position};
 use crate::{
     topology::spec::{LinkSettings, Place},
-    types::{IfName, MacAddr, Mtu, NetnsName},
+    types::{IfName, MacAddr, Mtu},
 };
 
 /// The least MTU that IPv6 works with (RFC 8200, section 5); below it the kernel takes IPv6 off.
@@ -83,17 +83,6 @@ pub(super) fn describe(place: &Place) -> String {
         Some(netns) => format!("namespace {:?}", netns.as_str()),
         None => "the host's namespace".to_owned(),
     }
-}
-
-/// `host` is what lists and labels call the agent's own namespace: a second one of that name would
-/// give two series equal labels.
-pub(super) fn netns_name(name: &str) -> Result<NetnsName, String> {
-    if name == "host" {
-        return Err("\"host\" means the agent's own namespace; leave the key out for that, or \
-                    choose another name"
-            .to_owned());
-    }
-    name.parse::<NetnsName>().map_err(|error| error.to_string())
 }
 
 /// Beside what [`IfName`] refuses: `lo`, which every namespace has; `all` and `default`, which

@@ -97,7 +97,7 @@ impl Checker {
 
     fn namespace(&mut self, netns: &model::Namespace) -> Option<NetnsName> {
         let who = format!("namespace {:?}", netns.name.value);
-        let name = self.noted(netns.name.position, &who, link::netns_name(&netns.name.value))?;
+        let name = self.noted(netns.name.position, &who, netns.name.value.parse::<NetnsName>())?;
         if !self.namespaces.insert(name.clone()) {
             self.mistake(netns.name.position, &who, "is declared twice; leave one out");
         }
@@ -180,7 +180,7 @@ impl Checker {
     /// `None` is a mistake; `Some(None)` the host's namespace.
     fn place(&mut self, who: &str, namespace: Option<&At<String>>) -> Option<Place> {
         let Some(written) = namespace else { return Some(None) };
-        self.noted(written.position, who, link::netns_name(&written.value)).map(Some)
+        self.noted(written.position, who, written.value.parse::<NetnsName>()).map(Some)
     }
 
     fn interface(&mut self, who: &str, name: &At<String>) -> Option<IfName> {

@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{At, Checker, Entry, link, model};
 use crate::topology::{
-    kernel::{makes_route, route_metric},
+    kernel::{own_route, route_metric},
     spec::{LinkSettings, Place, RouteSpec},
 };
 
@@ -201,7 +201,7 @@ fn reachable(route: &RouteSpec, around: &Around<'_>) -> Result<(), String> {
 /// The kernel makes the route to an address' subnet itself, and refuses a second one that differs
 /// only in its source.
 fn not_the_kernels(route: &RouteSpec, around: &Around<'_>) -> Result<(), String> {
-    let Some(own) = kernel_route(route, around.addresses) else { return Ok(()) };
+    let Some(own) = own_route(route, around.addresses) else { return Ok(()) };
     match route.source {
         Some(source) if source != own.addr() => Err(format!(
             "route to {} is there with source {} once {own} is set; give this one a metric",
@@ -210,12 +210,4 @@ fn not_the_kernels(route: &RouteSpec, around: &Around<'_>) -> Result<(), String>
         )),
         _ => Ok(()),
     }
-}
-
-/// The address for which the kernel itself makes `route` (`fib_add_ifaddr`).
-fn kernel_route(route: &RouteSpec, addresses: &[IpNet]) -> Option<IpNet> {
-    if route.via.is_some() || route.metric != 0 {
-        return None;
-    }
-    addresses.iter().copied().find(|address| makes_route(*address, route.to))
 }

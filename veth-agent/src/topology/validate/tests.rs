@@ -112,7 +112,6 @@ fn names_that_the_kernel_or_its_tools_take_for_something_else_are_refused() {
         assert!(mistake(&text).contains(why), "{name}");
         assert!(mistake(&format!("bridges: [{{name: {name}}}]")).contains(why), "{name}");
     }
-    assert!(end_mistake("namespace: host").starts_with("\"host\" means the agent's own namespace"));
     assert!(
         mistake("pairs: [{name: a;b, ends: [{interface: a}, {interface: b}]}]")
             .contains("is not a pair name")
