@@ -203,7 +203,10 @@ impl FromStr for MacAddr {
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(refused)?;
+            // `from_str_radix` takes a sign, too.
+            let is_octet =
+                |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let part = parts.next().filter(is_octet).ok_or_else(refused)?;
             *octet = u8::from_str_radix(part, 16).map_err(|_| refused())?;
         }
         let multicast = octets[0] & 1 == 1;
