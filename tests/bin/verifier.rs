@@ -6,7 +6,10 @@ use veth_agent::datapath::verify;
 fn main() -> Result<()> {
     let programs = verify()?;
     ensure!(!programs.is_empty(), "the agent has no programs");
-    println!("{:8} {:16} {:>21} {:>12}", "OBJECT", "PROGRAM", "VERIFIED INSTRUCTIONS", "JITED BYTES");
+    println!(
+        "{:8} {:16} {:>21} {:>12}",
+        "OBJECT", "PROGRAM", "VERIFIED INSTRUCTIONS", "JITED BYTES"
+    );
     for program in programs {
         let verified = program.verified.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
         println!("{:8} {:16} {verified:>21} {:>12}", program.object, program.name, program.jited);

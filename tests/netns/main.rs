@@ -1,4 +1,3 @@
 //! Real topologies, real traffic.
-#![expect(missing_docs, reason = "tests")]
 
 mod exact;

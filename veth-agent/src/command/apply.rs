@@ -29,8 +29,7 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     let seen = inventory::snapshot(Depth::Routes).map_err(Failure::failed)?;
     let hooks = datapath::hooks(pins, &seen);
     let attached = |end: EndId| hooks.get(&end).is_some_and(|hooks| hooks.complete());
-    let plan = plan::apply(&wanted, &seen, &|end| seen.peer_of(end), &attached)
-        .map_err(|errors| refused(&errors))?;
+    let plan = plan::apply(&wanted, &seen, &attached).map_err(|errors| refused(&errors))?;
     say(&plan.notes);
     if args.file.dry_run {
         return show(&plan.actions);
@@ -53,7 +52,7 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
 pub fn delete(pins: &Pins, args: &FileArgs) -> Result<(), Failure> {
     let wanted = load(&args.file)?;
     let seen = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
-    let plan = plan::delete(&wanted, &seen, &|end| seen.peer_of(end));
+    let plan = plan::delete(&wanted, &seen);
     say(&plan.notes);
     if args.dry_run {
         say(&plan.left);

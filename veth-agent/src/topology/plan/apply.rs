@@ -7,7 +7,7 @@ use super::{
     link::{self, Settle},
     pair::{self, Standing},
     route::{Routes, Through},
-    view::{self, Found, Peers, Site, View},
+    view::{self, Found, Site, View},
 };
 use crate::{
     inventory::{LinkKind, Snapshot},
@@ -19,8 +19,8 @@ use crate::{
     types::{EndId, IfName, NetnsName, PairName},
 };
 
-/// Plans what makes `seen` into what is `wanted`. `peers` gives the other end of an end, and
-/// `attached` says whether an end carries our programs.
+/// Plans what makes `seen` into what is `wanted`. `attached` says whether an end
+/// carries our programs.
 ///
 /// # Errors
 /// Everything that keeps the plan from being carried out, at once: references to what is neither
@@ -28,10 +28,9 @@ use crate::{
 pub fn apply(
     wanted: &Topology,
     seen: &Snapshot,
-    peers: &dyn Fn(EndId) -> Option<EndId>,
     attached: &dyn Fn(EndId) -> bool,
 ) -> Result<Plan, Vec<PlanError>> {
-    let mut planner = Planner::new(wanted, seen, peers, attached);
+    let mut planner = Planner::new(wanted, seen, attached);
     wanted.namespaces.iter().for_each(|name| planner.namespace(name));
     wanted.bridges.iter().for_each(|bridge| planner.bridge(bridge));
     wanted.pairs.iter().for_each(|pair| planner.pair(pair));
@@ -64,13 +63,8 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(
-        wanted: &'a Topology,
-        seen: &'a Snapshot,
-        peers: Peers<'a>,
-        attached: &'a dyn Fn(EndId) -> bool,
-    ) -> Self {
-        let view = View::new(wanted, seen, peers);
+    fn new(wanted: &'a Topology, seen: &'a Snapshot, attached: &'a dyn Fn(EndId) -> bool) -> Self {
+        let view = View::new(wanted, seen);
         let marked = marked_ends(&view);
         Self {
             view,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{
     Once, Plan, link,
     pair::{self, in_words},
-    view::{self, Found, Peers, Site, View},
+    view::{self, Found, Site, View},
 };
 use crate::{
     inventory::{Link, LinkKind, Namespace, Snapshot},
@@ -24,8 +24,8 @@ const FALLBACK_TUNNELS: [&str; 9] =
 
 /// Plans the removal of what is `wanted` and carries our mark. What does not, and what still holds
 /// something that the file does not declare, stays and is mentioned.
-pub fn delete(wanted: &Topology, seen: &Snapshot, peers: &dyn Fn(EndId) -> Option<EndId>) -> Plan {
-    let mut planner = Planner::new(wanted, seen, peers);
+pub fn delete(wanted: &Topology, seen: &Snapshot) -> Plan {
+    let mut planner = Planner::new(wanted, seen);
     wanted.pairs.iter().for_each(|pair| planner.pair(pair));
     wanted.bridges.iter().for_each(|bridge| planner.bridge(bridge));
     wanted.namespaces.iter().for_each(|name| planner.namespace(name));
@@ -43,9 +43,9 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(wanted: &'a Topology, seen: &'a Snapshot, peers: Peers<'a>) -> Self {
+    fn new(wanted: &'a Topology, seen: &'a Snapshot) -> Self {
         Self {
-            view: View::new(wanted, seen, peers),
+            view: View::new(wanted, seen),
             doomed: HashSet::new(),
             actions: Vec::new(),
             notes: Once::default(),
@@ -79,7 +79,8 @@ impl<'a> Planner<'a> {
             .filter(|(_, found)| pair::is_marked(*found, &pair.name))
             .map(|(_, found)| found.id)
             .collect();
-        let peers: HashSet<EndId> = marked.iter().filter_map(|end| self.view.peer(*end)).collect();
+        let peers: HashSet<EndId> =
+            marked.iter().filter_map(|end| self.view.seen.peer_of(*end)).collect();
         let (ours, others): (Vec<_>, Vec<_>) = there
             .into_iter()
             .partition(|(_, found)| marked.contains(&found.id) || peers.contains(&found.id));
@@ -142,7 +143,7 @@ impl<'a> Planner<'a> {
         netns: &Namespace,
         links: impl Iterator<Item = (IfIndex, &'a str)>,
     ) -> Option<String> {
-        let survives = |ifindex| !self.doomed.contains(&EndId { netns: netns.cookie, ifindex });
+        let survives = |ifindex| !self.doomed.contains(&netns.end(ifindex));
         let names: Vec<_> =
             links.filter(|(index, _)| survives(*index)).map(|(_, name)| name).collect();
         match names.as_slice() {

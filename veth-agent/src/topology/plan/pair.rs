@@ -45,7 +45,7 @@ pub(super) fn standing<'a>(
     let [one, other] = links.each_ref().map(|link| view.find(link));
     let errors = match (one, other) {
         (None, None) => return Ok(Standing::Absent),
-        (Some(one), Some(other)) if view.peer(one.id) == Some(other.id) => {
+        (Some(one), Some(other)) if view.seen.peer_of(one.id) == Some(other.id) => {
             let ends = [one, other];
             let errors: Vec<_> = links
                 .iter()
@@ -71,7 +71,7 @@ fn taken(view: &View<'_>, link: &LinkRef, found: Found<'_>) -> String {
     if found.link.kind != LinkKind::Veth {
         return not_veth(link);
     }
-    let peer = match view.peer(found.id) {
+    let peer = match view.seen.peer_of(found.id) {
         Some(peer) => format!("its other end is {}", view.describe(peer)),
         None => "its other end is not where the file has it".to_owned(),
     };

@@ -15,9 +15,6 @@ use crate::{
     types::{EndId, NetnsCookie, NetnsName},
 };
 
-/// Finds the other end of an end.
-pub(super) type Peers<'a> = &'a dyn Fn(EndId) -> Option<EndId>;
-
 /// A link that is there.
 #[derive(Clone, Copy)]
 pub(super) struct Found<'a> {
@@ -39,14 +36,13 @@ pub(super) enum Site<'a> {
 
 pub(super) struct View<'a> {
     pub(super) seen: &'a Snapshot,
-    peers: Peers<'a>,
     namespaces: HashMap<&'a str, &'a Namespace>,
     links: HashMap<(NetnsCookie, &'a str), &'a Link>,
     declared: HashSet<&'a NetnsName>,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(wanted: &'a Topology, seen: &'a Snapshot, peers: Peers<'a>) -> Self {
+    pub(super) fn new(wanted: &'a Topology, seen: &'a Snapshot) -> Self {
         let all = seen.namespaces.values();
         let names =
             |netns: &'a Namespace| netns.names.iter().map(move |name| (name.as_str(), netns));
@@ -55,7 +51,6 @@ impl<'a> View<'a> {
         };
         Self {
             seen,
-            peers,
             namespaces: all.clone().flat_map(names).collect(),
             links: all.flat_map(links).collect(),
             declared: wanted.namespaces.iter().collect(),
@@ -99,10 +94,6 @@ impl<'a> View<'a> {
         self.seen.namespaces.values().flat_map(links)
     }
 
-    pub(super) fn peer(&self, end: EndId) -> Option<EndId> {
-        (self.peers)(end)
-    }
-
     /// A link of the snapshot in running text.
     pub(super) fn describe(&self, end: EndId) -> String {
         let Some(netns) = self.seen.namespaces.get(&end.netns) else {
@@ -118,7 +109,7 @@ impl<'a> View<'a> {
 }
 
 fn found<'a>(netns: &'a Namespace, link: &'a Link) -> Found<'a> {
-    Found { id: EndId { netns: netns.cookie, ifindex: link.index }, link, netns }
+    Found { id: netns.end(link.index), link, netns }
 }
 
 /// Why nothing can be planned in a namespace that could not be looked into.

@@ -82,7 +82,7 @@ fn an_end_of_another_pair_is_taken() {
             ),
         ]
     );
-    kernel.peers.clear();
+    kernel.seen.peers.clear();
     assert!(errors(&kernel, PAIR)[0].contains("its other end is not where the file has it"));
 }
 

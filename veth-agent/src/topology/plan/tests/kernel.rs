@@ -38,7 +38,6 @@ pub(super) fn link_ref(path: &str) -> LinkRef {
 #[derive(Clone, Debug)]
 pub(super) struct Kernel {
     pub(super) seen: Snapshot,
-    pub(super) peers: BTreeMap<EndId, EndId>,
     pub(super) attached: BTreeSet<EndId>,
     /// `net.ipv4.conf.*.promote_secondaries`.
     pub(super) promote_secondaries: bool,
@@ -55,9 +54,9 @@ impl Kernel {
             seen: Snapshot {
                 host: HOST,
                 namespaces: BTreeMap::from([(HOST, host)]),
+                peers: BTreeMap::new(),
                 unseen: Vec::new(),
             },
-            peers: BTreeMap::new(),
             attached: BTreeSet::new(),
             promote_secondaries: false,
             keep_addr_on_down: false,
@@ -72,14 +71,13 @@ impl Kernel {
     }
 
     pub(super) fn plan_topology(&self, wanted: &Topology) -> Result<Plan, Vec<String>> {
-        let peers = |end| self.peers.get(&end).copied();
         let attached = |end| self.attached.contains(&end);
-        apply(wanted, &self.seen, &peers, &attached)
+        apply(wanted, &self.seen, &attached)
             .map_err(|errors| errors.iter().map(|error| format!("{error:?}")).collect())
     }
 
     pub(super) fn plan_delete(&self, yaml: &str) -> Plan {
-        delete(&wanted(yaml), &self.seen, &|end| self.peers.get(&end).copied())
+        delete(&wanted(yaml), &self.seen)
     }
 
     /// The steps of an `apply`, as `--dry-run` prints them.
@@ -123,7 +121,7 @@ impl Kernel {
     pub(super) fn veth(&mut self, one: &str, other: &str) {
         let one = self.link(one, LinkKind::Veth);
         let other = self.link(other, LinkKind::Veth);
-        self.peers.extend([(one, other), (other, one)]);
+        self.seen.peers.extend([(one, other), (other, one)]);
     }
 
     /// Changes a link behind everybody's back.
@@ -208,7 +206,7 @@ impl Kernel {
             }
             Action::CreatePair { mark, ends } => {
                 let [one, other] = ends.each_ref().map(|end| self.make_end(end, &mark.alias()));
-                self.peers.extend([(one, other), (other, one)]);
+                self.seen.peers.extend([(one, other), (other, one)]);
             }
             Action::Mark { link, mark } => {
                 let id = self.id(link);
@@ -258,8 +256,8 @@ impl Kernel {
     }
 
     fn delete_end(&mut self, end: EndId) {
-        if let Some(peer) = self.peers.remove(&end) {
-            self.peers.remove(&peer);
+        if let Some(peer) = self.seen.peers.remove(&end) {
+            self.seen.peers.remove(&peer);
             self.delete_link(peer);
         }
         self.delete_link(end);

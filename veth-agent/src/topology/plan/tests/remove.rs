@@ -74,7 +74,7 @@ fn one_mark_is_enough_and_takes_the_peer_wherever_it_is() {
     assert_eq!(kernel.clone().delete(yaml), ["delete pair a on the host <-> b on the host"]);
     kernel.at("host/b").name = "moved".to_owned();
     assert_eq!(kernel.delete(yaml), ["delete pair a on the host"]);
-    assert!(kernel.peers.is_empty());
+    assert!(kernel.seen.peers.is_empty());
 }
 
 #[test]
