@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Node, Output, Page, command::collect};
+use crate::{Node, Output, Page, command::collect, commander};
 
 /// The binary under test: `VETH_AGENT`, else the one that cargo built beside the tests.
 ///
@@ -39,7 +39,9 @@ pub fn agent_path() -> &'static Path {
 /// # Errors
 /// When it cannot be started.
 pub fn agent(arguments: &str) -> Result<Output> {
-    collect(Command::new(agent_path()).args(arguments.split_whitespace()))
+    let mut command = Command::new(agent_path());
+    command.args(arguments.split_whitespace());
+    collect(command)
 }
 
 /// A running daemon.
@@ -55,12 +57,13 @@ impl Agent {
     /// # Errors
     /// When it does not start or does not become ready.
     pub fn start(node: &Node, arguments: &str) -> Result<Self> {
-        let mut child = Command::new(agent_path())
+        let mut command = Command::new(agent_path());
+        command
             .args(["run", "--listen", "127.0.0.1:0"])
             .args(arguments.split_whitespace())
             .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        let mut child = commander::spawn(command)?;
         let stderr = child.stderr.take().context("no stderr")?;
         let said = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&said);

@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::commander;
+
 /// How a command ended.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -32,14 +34,18 @@ pub fn run(line: &str) -> Result<Output> {
 pub fn try_run(line: &str) -> Result<Output> {
     let mut words = line.split_whitespace();
     let program = words.next().context("an empty command line")?;
-    collect(Command::new(program).args(words))
+    let mut command = Command::new(program);
+    command.args(words);
+    collect(command)
 }
 
-pub(crate) fn collect(command: &mut Command) -> Result<Output> {
+pub(crate) fn collect(mut command: Command) -> Result<Output> {
     use std::os::unix::process::ExitStatusExt as _;
 
-    command.stdin(Stdio::null());
-    let output = command.output().with_context(|| format!("{command:?}"))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let described = format!("{command:?}");
+    let child = commander::spawn(command).with_context(|| described.clone())?;
+    let output = child.wait_with_output().with_context(|| described)?;
     let signal = output.status.signal().map(|signal| 128 + signal);
     Ok(Output {
         code: output.status.code().or(signal).unwrap_or(-1),

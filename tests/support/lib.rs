@@ -4,6 +4,7 @@
 
 mod agent;
 mod command;
+mod commander;
 mod node;
 mod page;
 mod stats;

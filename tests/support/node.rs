@@ -15,7 +15,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::{agent_path, run};
+use crate::{agent_path, commander, run};
 
 /// A node of its own: what the calling thread and the commands that it starts see.
 pub struct Node {
@@ -49,14 +49,15 @@ pub fn on_node(test: impl FnOnce(&Node) -> Result<()> + Send + 'static) {
 impl Node {
     fn new() -> Result<Self> {
         let scratch = tempfile::tempdir()?;
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)?;
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
+        commander::install()?;
         mount_on("none", Path::new("/"), "", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
         // The first process of a process namespace; with it, all others end.
-        let mut init = Command::new("sh")
-            .args(["-ec", "mount -t proc proc /proc; echo up; exec sleep infinity"])
+        let mut init = Command::new("sh");
+        init.args(["-ec", "mount -t proc proc /proc; echo up; exec sleep infinity"])
             .stdout(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()?;
+            .stdin(Stdio::null());
+        let mut init = commander::spawn(init)?;
         let mut line = String::new();
         let out = init.stdout.take().context("no output")?;
         BufReader::new(out).read_line(&mut line)?;
@@ -156,6 +157,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.init.kill();
         let _ = self.init.wait();
+        commander::uninstall();
     }
 }
 
