@@ -9,7 +9,7 @@ use super::Failure;
 use crate::{
     cli::{ApplyArgs, FileArgs},
     config::DEFAULT_MAX_ENDS,
-    datapath::{self, AttachMode, Pins},
+    datapath::{self, AttachOptions, Pins},
     inventory::{self, Depth},
     topology::{
         action::Action,
@@ -34,8 +34,7 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     if args.file.dry_run {
         return show(&plan.actions);
     }
-    let (mode, max_ends) = args.attach.resolve();
-    let attachment = Attachment { pins: pins.clone(), mode, max_ends };
+    let attachment = Attachment { pins: pins.clone(), options: args.attach.resolve() };
     let progress = Progress::new("applying");
     run(execute::apply(&plan.actions, &seen, &attachment, &|taken, all| {
         progress.show(taken, all)
@@ -58,8 +57,8 @@ pub fn delete(pins: &Pins, args: &FileArgs) -> Result<(), Failure> {
         say(&plan.left);
         return show(&plan.actions);
     }
-    let (mode, max_ends) = (AttachMode::Auto, DEFAULT_MAX_ENDS);
-    let attachment = Attachment { pins: pins.clone(), mode, max_ends };
+    let options = AttachOptions { max_ends: DEFAULT_MAX_ENDS, ..AttachOptions::default() };
+    let attachment = Attachment { pins: pins.clone(), options };
     let progress = Progress::new("deleting");
     let mut failures = run(execute::delete(&plan.actions, &seen, &attachment, &|taken, all| {
         progress.show(taken, all);
