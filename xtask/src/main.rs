@@ -5,7 +5,9 @@ use clap::{Parser, Subcommand};
 
 mod process;
 mod setup;
+mod test;
 mod toolchain;
+mod verifier;
 mod workspace;
 
 /// Development tasks of veth-agent.
@@ -20,10 +22,16 @@ struct Cli {
 enum Task {
     /// Install what is missing, saying what and why.
     Setup(setup::Args),
+    /// Run every test of the project (as root, or through sudo).
+    Test(test::Args),
+    /// Load every program of every object on this kernel and print what the verifier counted.
+    Verifier,
 }
 
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Setup(args) => setup::main(&args),
+        Task::Test(args) => test::main(&args),
+        Task::Verifier => verifier::main(),
     }
 }
