@@ -1,9 +1,14 @@
 //! Development tasks of veth-agent: `cargo xtask --help`.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod agent;
+mod demo;
 mod process;
+mod scrape;
 mod setup;
 mod test;
 mod toolchain;
@@ -24,14 +29,27 @@ enum Task {
     Setup(setup::Args),
     /// Run every test of the project (as root, or through sudo).
     Test(test::Args),
+    /// Show the main job for real, and check every figure against the kernel's (as root).
+    Demo(demo::Args),
     /// Load every program of every object on this kernel and print what the verifier counted.
     Verifier,
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().task {
-        Task::Setup(args) => setup::main(&args),
-        Task::Test(args) => test::main(&args),
+fn main() -> ExitCode {
+    match run(&Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<()> {
+    match task {
+        Task::Setup(args) => setup::main(args),
+        Task::Test(args) => test::main(args),
+        Task::Demo(args) => demo::main(args),
         Task::Verifier => verifier::main(),
     }
 }

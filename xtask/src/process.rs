@@ -2,14 +2,17 @@
 
 use std::{
     ffi::OsStr,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 
-/// A command that could be pasted into a shell, near enough for people to read.
+/// A command that could be pasted into a shell, near enough for people to read; programs by their name alone.
 pub fn display(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = command.get_program();
+    let program = Path::new(program).file_name().unwrap_or(program);
+    let words = std::iter::once(program).chain(command.get_args());
     words.map(quote).collect::<Vec<_>>().join(" ")
 }
 
@@ -73,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_a_shell_takes_it() {
-        let mut command = Command::new("echo");
+        let mut command = Command::new("/bin/echo");
         command.args(["plain", "two words", "it's", ""]);
         assert_eq!(display(&command), r"echo plain 'two words' 'it'\''s' ''");
     }
