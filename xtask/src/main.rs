@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod agent;
+mod bench;
 mod demo;
 mod process;
 mod scrape;
@@ -31,6 +32,8 @@ enum Task {
     Test(test::Args),
     /// Show the main job for real, and check every figure against the kernel's (as root).
     Demo(demo::Args),
+    /// Measure the speeds and sizes that the project promises (as root).
+    Bench(bench::Args),
     /// Load every program of every object on this kernel and print what the verifier counted.
     Verifier,
 }
@@ -50,6 +53,7 @@ fn run(task: &Task) -> Result<()> {
         Task::Setup(args) => setup::main(args),
         Task::Test(args) => test::main(args),
         Task::Demo(args) => demo::main(args),
+        Task::Bench(args) => bench::main(args),
         Task::Verifier => verifier::main(),
     }
 }
