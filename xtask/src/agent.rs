@@ -15,8 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{process, scrape::Client};
 
-/// How long `run` may take to get ready, and to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long `run` may take to get ready, and to stop. Attaching to thousands of ends takes its time.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Between two looks at something that is waited for.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -43,8 +43,9 @@ impl Agent {
         process::read(Command::new(&self.binary).arg(subcommand).arg("-f").arg(file))
     }
 
-    /// Starts `run` on a free port, with its log in `folder`, and waits until it is ready.
-    pub fn start(&self, folder: &Path) -> Result<Daemon> {
+    /// Starts `run` on a free port, with its log in `folder`, and waits until it is ready, or until
+    /// `go_on` is an error.
+    pub fn start(&self, folder: &Path, go_on: impl Fn() -> Result<()>) -> Result<Daemon> {
         let address = free_address()?;
         let log = folder.join("run.log");
         let file = fs::File::create(&log).with_context(|| format!("{}", log.display()))?;
@@ -57,7 +58,7 @@ impl Agent {
         let child = command.spawn().with_context(|| process::display(&command))?;
         let mut daemon =
             Daemon { child, client: Client::new(&address), log, ready: Duration::ZERO };
-        daemon.wait_until_ready(start)?;
+        daemon.wait_until_ready(start, go_on)?;
         Ok(daemon)
     }
 }
@@ -116,8 +117,9 @@ impl Daemon {
         Ok(())
     }
 
-    fn wait_until_ready(&mut self, start: Instant) -> Result<()> {
+    fn wait_until_ready(&mut self, start: Instant, go_on: impl Fn() -> Result<()>) -> Result<()> {
         while start.elapsed() < PATIENCE {
+            go_on()?;
             if self.client.get("/readyz").is_ok() {
                 self.ready = start.elapsed();
                 return Ok(());

@@ -47,7 +47,7 @@ fn attach_to_host_ends(
     machine::host_pairs(MANY / 2)?;
     let mut seconds = Vec::new();
     for round in 1..=runs {
-        let daemon = agent.start(folder)?;
+        let daemon = agent.start(folder, || Ok(()))?;
         seconds.push(daemon.ready_after().as_secs_f64());
         eprintln!("bench: round {round} of {runs}: {MANY} host ends {:?}", daemon.ready_after());
         check_ends(&daemon, MANY)?;
@@ -75,7 +75,7 @@ fn note_log(daemon: &Daemon, round: usize, report: &mut Report) {
 /// Pairs as pods have them: one end on the host, the other in a namespace of its own.
 fn serve_pods(agent: &Agent, folder: &Path, report: &mut Report) -> Result<()> {
     machine::build_by_ip(&machine::host_batch(MANY), &machine::inner_batches(MANY))?;
-    let daemon = agent.start(folder)?;
+    let daemon = agent.start(folder, || Ok(()))?;
     check_ends(&daemon, 2 * MANY)?;
     let ready = daemon.ready_after().as_secs_f64();
     let what = format!("ready, {MANY} pairs, {} namespaces", MANY + 1);

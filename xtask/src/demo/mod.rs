@@ -67,7 +67,7 @@ fn show(scene: &mut Scene, falsify: bool, interrupted: &Interrupted) -> Result<f
     );
     interrupted.check()?;
 
-    let daemon = scene.start_daemon()?;
+    let daemon = scene.start_daemon(|| interrupted.check())?;
     let (url, ready) = (daemon.client().url("/metrics"), daemon.ready_after().as_millis());
     println!("run      {url:<42} (ready after {ready} ms)");
     interrupted.check()?;

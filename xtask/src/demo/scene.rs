@@ -74,9 +74,9 @@ impl Scene {
         self.agent.with_file("apply", &self.topology()).map(drop)
     }
 
-    /// `veth-agent run`, ready.
-    pub fn start_daemon(&mut self) -> Result<&Daemon> {
-        let daemon = self.agent.start(self.folder.path())?;
+    /// `veth-agent run`, ready; gives up when `go_on` is an error.
+    pub fn start_daemon(&mut self, go_on: impl Fn() -> Result<()>) -> Result<&Daemon> {
+        let daemon = self.agent.start(self.folder.path(), go_on)?;
         Ok(self.daemon.insert(daemon))
     }
 
