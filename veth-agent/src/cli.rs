@@ -75,6 +75,18 @@ pub struct FileArgs {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// How long the kernel waits.
+    #[command(flatten)]
+    pub hurry: HurryArgs,
+}
+
+/// How long the kernel waits for each program that comes or goes.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct HurryArgs {
+    /// Expedite the kernel's RCU grace periods on the whole node meanwhile: many TCX programs come
+    /// and go 20 times as fast, at the price of interrupts on every CPU.
+    #[arg(long)]
+    pub expedite_rcu: bool,
 }
 
 /// Options of `apply`.
@@ -89,7 +101,7 @@ pub struct ApplyArgs {
 }
 
 /// How programs are attached.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AttachArgs {
     /// The mechanism to attach programs by.
     #[arg(long, value_enum, value_name = "HOW")]
@@ -97,10 +109,6 @@ pub struct AttachArgs {
     /// How many ends there is room for, when the maps are made.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_ends: Option<u32>,
-    /// Expedite the kernel's RCU grace periods on the whole node while programs are attached: many
-    /// TCX ends are served 20 times as fast, at the price of interrupts on every CPU meanwhile.
-    #[arg(long)]
-    pub expedite_rcu: bool,
 }
 
 /// Options of `list`.
@@ -139,6 +147,9 @@ pub struct RunArgs {
     /// How programs are attached.
     #[command(flatten)]
     pub attach: AttachArgs,
+    /// How long the kernel waits.
+    #[command(flatten)]
+    pub hurry: HurryArgs,
 }
 
 /// What to detach from.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    cli::{AttachArgs, RunArgs},
+    cli::{AttachArgs, HurryArgs, RunArgs},
     datapath::{AttachMode, AttachOptions},
 };
 
@@ -75,7 +75,7 @@ impl Config {
             attach: AttachOptions {
                 mode: args.attach.attach.or(file.attach).unwrap_or_default(),
                 max_ends: args.attach.max_ends.or(max_ends).unwrap_or(DEFAULT_MAX_ENDS),
-                expedite_rcu: args.attach.expedite_rcu || file.expedite_rcu,
+                expedite_rcu: args.hurry.expedite_rcu || file.expedite_rcu,
             },
         })
     }
@@ -84,11 +84,11 @@ impl Config {
 impl AttachArgs {
     /// What was said, with the defaults.
     #[must_use]
-    pub fn resolve(&self) -> AttachOptions {
+    pub fn resolve(&self, hurry: HurryArgs) -> AttachOptions {
         AttachOptions {
             mode: self.attach.unwrap_or_default(),
             max_ends: self.max_ends.unwrap_or(DEFAULT_MAX_ENDS),
-            expedite_rcu: self.expedite_rcu,
+            expedite_rcu: hurry.expedite_rcu,
         }
     }
 }

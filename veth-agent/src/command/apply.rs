@@ -7,9 +7,8 @@ use std::{
 
 use super::Failure;
 use crate::{
-    cli::{ApplyArgs, FileArgs},
-    config::DEFAULT_MAX_ENDS,
-    datapath::{self, AttachOptions, Pins},
+    cli::{ApplyArgs, AttachArgs, FileArgs},
+    datapath::{self, Pins},
     inventory::{self, Depth},
     topology::{
         action::Action,
@@ -34,7 +33,8 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     if args.file.dry_run {
         return show(&plan.actions);
     }
-    let attachment = Attachment { pins: pins.clone(), options: args.attach.resolve() };
+    let attachment =
+        Attachment { pins: pins.clone(), options: args.attach.resolve(args.file.hurry) };
     let progress = Progress::new("applying");
     run(execute::apply(&plan.actions, &seen, &attachment, &|taken, all| {
         progress.show(taken, all)
@@ -57,7 +57,7 @@ pub fn delete(pins: &Pins, args: &FileArgs) -> Result<(), Failure> {
         say(&plan.left);
         return show(&plan.actions);
     }
-    let options = AttachOptions { max_ends: DEFAULT_MAX_ENDS, ..AttachOptions::default() };
+    let options = AttachArgs::default().resolve(args.hurry);
     let attachment = Attachment { pins: pins.clone(), options };
     let progress = Progress::new("deleting");
     let mut failures = run(execute::delete(&plan.actions, &seen, &attachment, &|taken, all| {

@@ -13,7 +13,7 @@ use veth_common::{
     journal::{Journal, RCU_EXPEDITED},
 };
 
-use super::Maps;
+use super::{AttachOptions, Lock, Maps, Pins};
 
 const SWITCH: &str = "/sys/kernel/rcu_expedited";
 
@@ -45,6 +45,35 @@ pub fn end(maps: &mut Maps) {
     match write("0") {
         Ok(()) => _ = maps.journal.remove(&NODE),
         Err(error) => tracing::warn!("{error}; write 0 to it"),
+    }
+}
+
+/// A hurry that lasts as long as this does, for work other than attaching.
+#[derive(Debug)]
+pub struct Hurry {
+    pins: Pins,
+    max_ends: u32,
+}
+
+impl Hurry {
+    /// Begins one where the options ask for it and programs are there to go.
+    #[must_use]
+    pub fn during(pins: &Pins, options: AttachOptions) -> Option<Self> {
+        if !options.expedite_rcu || !pins.exist() {
+            return None;
+        }
+        let _lock = Lock::acquire(pins).ok()?;
+        let mut maps = Maps::open(pins, options.max_ends).ok()?;
+        begin(&mut maps, true).then(|| Self { pins: pins.clone(), max_ends: options.max_ends })
+    }
+}
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        let lock = Lock::acquire(&self.pins);
+        if let (Ok(_), Ok(mut maps)) = (lock, Maps::open(&self.pins, self.max_ends)) {
+            end(&mut maps);
+        }
     }
 }
 

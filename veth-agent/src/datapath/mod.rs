@@ -18,6 +18,7 @@ mod upgrade;
 
 pub use attach::{AttachMode, AttachOptions};
 pub use error::{AttachCause, AttachError, DatapathError, HookName};
+pub use hurry::Hurry;
 pub use lock::{Daemon, Lock};
 pub use objects::{Maps, VerifiedProgram, verify};
 pub use observe::{EndHooks, Hook, Method, hooks};

@@ -99,6 +99,7 @@ pub async fn delete(
 ) -> Vec<String> {
     let mut executor = Executor::new(seen, attachment);
     let mut failures = Vec::new();
+    let _hurry = datapath::Hurry::during(&attachment.pins, attachment.options);
     for (taken, action) in actions.iter().enumerate() {
         progress(taken, actions.len());
         if let Err(error) = executor.take(action).await {
