@@ -202,7 +202,9 @@ impl<'a> Executor<'a> {
     /// Takes back what was done, last first; says what could not be.
     async fn undo_all(&mut self) -> Vec<String> {
         let mut left = Vec::new();
-        while let Some(undo) = self.undo.pop() {
+        // Steps back are steps too, and note what would undo them.
+        let noted = std::mem::take(&mut self.undo);
+        for undo in noted.into_iter().rev() {
             let described = undo.to_string();
             if let Err(error) = self.take_back(undo).await {
                 left.push(format!("left behind: {described}: {error}"));
