@@ -196,11 +196,24 @@ pub fn create<T: Send, E: Send + From<NetnsError>>(
 /// Bind-mounts the calling thread's namespace on a new file.
 fn give_name(path: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    drop(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+    match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::EXIST) if is_abandoned(path) => {}
+        Err(error) => return Err(error.into()),
+    }
     rustix::mount::mount_bind(CURRENT, path).map_err(|error| {
         // The mount is what failed; an empty file would only be in the way of the next try.
         let _ = fs::remove_file(path);
         error.into()
+    })
+}
+
+/// Whether a file is what remains of somebody who was killed between making it and mounting a
+/// namespace on it.
+fn is_abandoned(path: &Path) -> bool {
+    let namespaces = fs::metadata(CURRENT).map(|netns| netns.dev());
+    fs::symlink_metadata(path).is_ok_and(|file| {
+        file.is_file() && file.len() == 0 && namespaces.is_ok_and(|nsfs| nsfs != file.dev())
     })
 }
 

@@ -203,11 +203,14 @@ impl<'a> Executor<'a> {
     /// Takes back what was done, last first; says what could not be.
     async fn undo_all(&mut self) -> Vec<String> {
         let mut left = Vec::new();
-        while let Some(undo) = self.undo.pop() {
+        for undo in std::mem::take(&mut self.undo).into_iter().rev() {
             let described = undo.to_string();
             if let Err(error) = self.take_back(undo).await {
                 left.push(format!("left behind: {described}: {error}"));
             }
+            // A step back notes its own undoing, as every step does; followed, it would be taken
+            // back and forth for ever.
+            self.undo.clear();
         }
         left.extend(self.sweep().err().map(|error| format!("left behind: pins: {error}")));
         left
