@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::run;
 
 /// What the kernel changes by itself, some time after the cause: timers and carriers.
-const RESTLESS: [&str; 11] = [
+const RESTLESS: [&str; 13] = [
     "gc_timer",
     "hello_timer",
     "tcn_timer",
@@ -20,6 +20,8 @@ const RESTLESS: [&str; 11] = [
     "operstate",
     "state",
     "qdisc",
+    "tso_max_segs",
+    "tso_max_size",
 ];
 
 /// Likewise, among flags.
@@ -102,13 +104,14 @@ fn calm(value: &mut Value) {
     }
 }
 
-/// A flag that follows the carrier, or an address or route that IPv6 makes of the MAC.
+/// A flag that follows the carrier, a route that follows an address, or what IPv6 makes of the MAC.
 fn comes_by_itself(value: &Value) -> bool {
     let of_ipv6 = |key: &str| {
         let text = value[key].as_str().unwrap_or_default();
         text.starts_with("fe80:") || text.starts_with("ff00:")
     };
     value.as_str().is_some_and(|flag| RESTLESS_FLAGS.contains(&flag))
+        || value["table"] == "local"
         || of_ipv6("local")
         || of_ipv6("dst")
 }
