@@ -1,3 +1,7 @@
 //! Real topologies, real traffic.
 
 mod exact;
+
+mod list;
+mod scenarios;
+mod topology;

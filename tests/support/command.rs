@@ -39,6 +39,16 @@ pub fn try_run(line: &str) -> Result<Output> {
     collect(command)
 }
 
+/// Runs a shell script, which stops at its first error.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn shell(script: &str) -> Result<Output> {
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]);
+    collect(command)
+}
+
 pub(crate) fn collect(mut command: Command) -> Result<Output> {
     use std::os::unix::process::ExitStatusExt as _;
 

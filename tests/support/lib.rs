@@ -7,12 +7,14 @@ mod command;
 mod commander;
 mod node;
 mod page;
+mod picture;
 mod stats;
 mod traffic;
 
 pub use agent::{Agent, agent, agent_path};
-pub use command::{Output, run, try_run};
+pub use command::{Output, run, shell, try_run};
 pub use node::{Node, on_node};
 pub use page::{Page, Sample};
+pub use picture::Picture;
 pub use stats::{LinkStats, link_stats};
 pub use traffic::{tcp_bulk, udp_both_ways};

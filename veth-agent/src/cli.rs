@@ -2,10 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
-use crate::datapath::{AttachMode, DEFAULT_BPFFS};
+use crate::{
+    command::escape,
+    datapath::{AttachMode, DEFAULT_BPFFS},
+};
 
 /// Builds, watches and explains veth pairs, the cables of the container world.
 #[derive(Debug, Parser)]
@@ -17,6 +20,21 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+}
+
+/// What is wrong with a command line, in one line that says where to read on. `None` where help or
+/// the version was asked for.
+#[must_use]
+pub fn usage_mistake(error: &clap::Error) -> Option<String> {
+    let asked_for = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if asked_for || !error.use_stderr() {
+        return None;
+    }
+    let text = error.to_string();
+    let told = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
+    let parts = text.trim_start_matches("error: ").split("\n\n").map(str::trim).filter(told);
+    let parts: Vec<_> = parts.map(|part| escape(&part.replace("\n  ", " ")).into_owned()).collect();
+    Some(format!("{}; see `veth-agent --help`", parts.join("; ")))
 }
 
 /// Options of every command.

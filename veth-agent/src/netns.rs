@@ -8,7 +8,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     thread,
 };
@@ -30,6 +30,9 @@ pub const RUN_NETNS: &str = "/run/netns";
 
 /// The agent's own namespace, whatever thread asks.
 pub const OWN: &str = "/proc/self/ns/net";
+
+/// The calling thread's namespace.
+const CURRENT: &str = "/proc/thread-self/ns/net";
 
 /// Why a namespace could not be made, entered or deleted.
 #[derive(Debug, Error)]
@@ -130,11 +133,22 @@ fn within_file<T: Send>(
     visit: impl FnOnce() -> T + Send,
 ) -> Result<T, NetnsError> {
     let enter = || {
-        setns(netns.as_fd(), CloneFlags::CLONE_NEWNET)
-            .map_err(|error| NetnsError::Enter { path: path.to_owned(), source: error.into() })?;
+        if !is_current(netns) {
+            setns(netns.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|error| NetnsError::Enter {
+                path: path.to_owned(),
+                source: error.into(),
+            })?;
+        }
         Ok(visit())
     };
     on_own_thread(path, enter)?
+}
+
+/// Whether the calling thread is in this namespace already. To stay takes no privileges.
+fn is_current(netns: &File) -> bool {
+    let identity = |file: fs::Metadata| (file.dev(), file.ino());
+    let current = fs::metadata(CURRENT).map(identity);
+    netns.metadata().map(identity).is_ok_and(|netns| current.is_ok_and(|current| current == netns))
 }
 
 fn on_own_thread<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
@@ -182,11 +196,24 @@ pub fn create<T: Send, E: Send + From<NetnsError>>(
 /// Bind-mounts the calling thread's namespace on a new file.
 fn give_name(path: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    drop(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
-    rustix::mount::mount_bind("/proc/thread-self/ns/net", path).map_err(|error| {
+    match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::EXIST) if is_abandoned(path) => {}
+        Err(error) => return Err(error.into()),
+    }
+    rustix::mount::mount_bind(CURRENT, path).map_err(|error| {
         // The mount is what failed; an empty file would only be in the way of the next try.
         let _ = fs::remove_file(path);
         error.into()
+    })
+}
+
+/// Whether a file is what remains of somebody who was killed between making it and mounting a
+/// namespace on it.
+fn is_abandoned(path: &Path) -> bool {
+    let namespaces = fs::metadata(CURRENT).map(|netns| netns.dev());
+    fs::symlink_metadata(path).is_ok_and(|file| {
+        file.is_file() && file.len() == 0 && namespaces.is_ok_and(|nsfs| nsfs != file.dev())
     })
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Failure;
+use super::{Failure, print, privileged, say};
 use crate::{
     cli::{ApplyArgs, AttachArgs, FileArgs},
     datapath::{self, Pins},
@@ -29,12 +29,13 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     let hooks = datapath::hooks(pins, &seen);
     let attached = |end: EndId| hooks.get(&end).is_some_and(|hooks| hooks.complete());
     let plan = plan::apply(&wanted, &seen, &attached).map_err(|errors| refused(&errors))?;
-    say(&plan.notes);
+    say_all(&plan.notes);
     if args.file.dry_run {
         return show(&plan.actions);
     }
-    let attachment =
-        Attachment { pins: pins.clone(), options: args.attach.resolve(args.file.hurry) };
+    privileged("apply")?;
+    let options = args.attach.resolve(args.file.hurry);
+    let attachment = Attachment { pins: pins.clone(), options };
     let progress = Progress::new("applying");
     run(execute::apply(&plan.actions, &seen, &attachment, &|taken, all| {
         progress.show(taken, all)
@@ -52,11 +53,12 @@ pub fn delete(pins: &Pins, args: &FileArgs) -> Result<(), Failure> {
     let wanted = load(&args.file)?;
     let seen = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
     let plan = plan::delete(&wanted, &seen);
-    say(&plan.notes);
+    say_all(&plan.notes);
     if args.dry_run {
-        say(&plan.left);
+        say_all(&plan.left);
         return show(&plan.actions);
     }
+    privileged("delete")?;
     let options = AttachArgs::default().resolve(args.hurry);
     let attachment = Attachment { pins: pins.clone(), options };
     let progress = Progress::new("deleting");
@@ -98,26 +100,20 @@ fn run<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(runtime.block_on(work))
 }
 
-fn say(lines: &[String]) {
-    for line in lines {
-        eprintln!("veth-agent: {line}");
-    }
+fn say_all(lines: &[String]) {
+    lines.iter().for_each(|line| say(line));
 }
 
 fn show(actions: &[Action]) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let lines = actions.iter().try_for_each(|action| writeln!(out, "{action}"));
-    match lines {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(Failure::failed),
-    }
+    let lines: String = actions.iter().map(|action| format!("{action}\n")).collect();
+    print(lines.as_bytes())
 }
 
 fn conclude(actions: &[Action], nothing: &str) {
     match actions.len() {
-        0 => eprintln!("veth-agent: {nothing}"),
-        1 => eprintln!("veth-agent: done, 1 step"),
-        steps => eprintln!("veth-agent: done, {steps} steps"),
+        0 => say(nothing),
+        1 => say("done, 1 step"),
+        steps => say(&format!("done, {steps} steps")),
     }
 }
 
@@ -139,14 +135,14 @@ impl Progress {
 
     fn show(&self, taken: usize, all: usize) {
         if self.shown && self.started.elapsed() > Self::AFTER {
-            eprint!("\r{}: {taken} of {all} steps ", self.what);
+            let _ = write!(std::io::stderr(), "\r{}: {taken} of {all} steps ", self.what);
         }
     }
 
     fn end(&self) {
         if self.shown && self.started.elapsed() > Self::AFTER {
             // To the beginning of the line, and clear it (ECMA-48 EL).
-            eprint!("\r\x1b[K");
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Failure, existing_maps};
+use super::{Failure, existing_maps, privileged};
 use crate::{
     cli::DetachArgs,
     datapath::{self, AttachError, Pins},
@@ -12,6 +12,7 @@ use crate::{
 
 /// Takes programs off.
 pub fn detach(pins: &Pins, args: &DetachArgs) -> Result<(), Failure> {
+    privileged("detach")?;
     if !pins.exist() {
         // Nothing was ever attached, or all of it has been taken off.
         return Ok(());

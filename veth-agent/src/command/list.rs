@@ -1,10 +1,10 @@
 //! `veth-agent list`.
 
-use std::{collections::BTreeMap, io::Write as _};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Failure, escape::escape};
+use super::{Failure, escape, print, say};
 use crate::{
     cli::ListOutput,
     datapath::{self, EndHooks, Pins},
@@ -24,20 +24,18 @@ pub fn list(pins: &Pins, output: ListOutput) -> Result<(), Failure> {
         ListOutput::Wide => table(&WIDE, &pairs),
     };
     say_unseen(&snapshot);
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // `| head` has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(Failure::failed),
-    }
+    print(text.as_bytes())
 }
 
 fn say_unseen(snapshot: &Snapshot) {
     if let Some(first) = snapshot.unseen.first() {
-        eprintln!(
-            "veth-agent: {} namespaces could not be seen, the first: {}; run it as root",
-            snapshot.unseen.len(),
-            escape(&first.reason)
-        );
+        let reason = escape(&first.reason);
+        say(&match snapshot.unseen.len() {
+            1 => format!("one namespace could not be seen: {reason}; run it as root"),
+            more => {
+                format!("{more} namespaces could not be seen, the first: {reason}; run it as root")
+            }
+        });
     }
 }
 

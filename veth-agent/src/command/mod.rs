@@ -6,6 +6,11 @@ mod escape;
 mod list;
 mod run;
 
+use std::io::{ErrorKind, Write as _};
+
+use rustix::thread::{CapabilitySet, capabilities};
+
+pub(crate) use self::escape::escape;
 use crate::{
     cli::{Cli, Command},
     config::DEFAULT_MAX_ENDS,
@@ -58,21 +63,41 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Detach(args) => detach::detach(&pins, &args),
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "veth-agent",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "veth-agent", &mut script);
+            print(&script)
         }
         Command::Man => {
             use clap::CommandFactory as _;
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut std::io::stdout())
-                .map_err(Failure::failed)
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(Failure::failed)?;
+            print(&page)
         }
     }
+}
+
+/// Says a line on stderr. That nobody listens any more is no reason to stop.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "veth-agent: {line}");
+}
+
+/// Prints a result. A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| Failure::failed(format!("standard output: {error}"))),
+    }
+}
+
+/// Refuses before anything is touched where the kernel would do so half-way.
+fn privileged(command: &str) -> Result<(), Failure> {
+    let needed = CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
+    let held = capabilities(None).map_err(Failure::failed)?.effective;
+    if held.contains(needed) {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("{command} needs CAP_NET_ADMIN and CAP_SYS_ADMIN; run it as root")))
 }
 
 /// Opens the pinned maps for a command that finds rather than makes them.

@@ -1,12 +1,13 @@
 //! `veth-agent run`.
 
-use super::Failure;
+use super::{Failure, privileged};
 use crate::{cli::RunArgs, config::Config, datapath::Pins, supervise};
 
 /// Runs the daemon until it is told to stop.
 pub fn run(pins: &Pins, args: &RunArgs) -> Result<(), Failure> {
     let config = Config::resolve(args)
         .map_err(|mistakes| Failure::Invalid(mistakes.iter().map(ToString::to_string).collect()))?;
+    privileged("run")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

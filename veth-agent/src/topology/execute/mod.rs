@@ -209,6 +209,9 @@ impl<'a> Executor<'a> {
             if let Err(error) = self.take_back(undo).await {
                 left.push(format!("left behind: {described}: {error}"));
             }
+            // A step back notes its own undoing, as every step does; followed, it would be taken
+            // back and forth for ever.
+            self.undo.clear();
         }
         left.extend(self.sweep().err().map(|error| format!("left behind: pins: {error}")));
         left
