@@ -7,12 +7,16 @@ mod command;
 mod commander;
 mod node;
 mod page;
+mod raw;
 mod stats;
 mod traffic;
+mod xdp;
 
 pub use agent::{Agent, agent, agent_path};
 pub use command::{Output, run, try_run};
 pub use node::{Node, on_node};
 pub use page::{Page, Sample};
+pub use raw::{Qdisc, RawFrames, frame};
 pub use stats::{LinkStats, link_stats};
 pub use traffic::{tcp_bulk, udp_both_ways};
+pub use xdp::XdpPass;
