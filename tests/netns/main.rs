@@ -1,3 +1,4 @@
 //! Real topologies, real traffic.
 
+mod counts;
 mod exact;
