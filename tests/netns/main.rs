@@ -2,3 +2,4 @@
 
 mod counts;
 mod exact;
+mod relations;
