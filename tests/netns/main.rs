@@ -2,4 +2,6 @@
 
 mod counts;
 mod exact;
+mod identity;
 mod relations;
+mod reuse;
