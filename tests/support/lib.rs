@@ -8,13 +8,17 @@ mod commander;
 mod node;
 mod page;
 mod picture;
+mod raw;
 mod stats;
 mod traffic;
+mod xdp;
 
 pub use agent::{Agent, agent, agent_path};
 pub use command::{Output, run, shell, try_run};
 pub use node::{Node, on_node};
 pub use page::{Page, Sample};
 pub use picture::Picture;
+pub use raw::{Qdisc, RawFrames, frame};
 pub use stats::{LinkStats, link_stats};
 pub use traffic::{tcp_bulk, udp_both_ways};
+pub use xdp::XdpPass;
