@@ -1,3 +1,5 @@
 //! Real topologies, real traffic.
 
 mod exact;
+
+mod coexist;
