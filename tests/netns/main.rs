@@ -3,3 +3,7 @@
 mod exact;
 
 mod coexist;
+mod daemon;
+mod daemon_apply;
+mod daemon_overrun;
+mod daemon_restart;

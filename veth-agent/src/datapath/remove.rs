@@ -37,18 +37,19 @@ pub fn detach_ends(
     Ok(errors)
 }
 
-/// Removes what belongs to ends that exist no more.
+/// Removes what belongs to ends that were `known` and are not in `later`, a picture taken since. One
+/// taken before would lack the ends that another agent has attached meanwhile.
 ///
 /// # Errors
-/// When pins or maps cannot be read or changed.
+/// When pins or maps cannot be changed.
 pub fn collect_garbage(
     pins: &Pins,
     maps: &mut Maps,
-    snapshot: &Snapshot,
+    known: &BTreeSet<EndId>,
+    later: &Snapshot,
 ) -> Result<BTreeSet<EndId>, DatapathError> {
     let _lock = Lock::acquire(pins)?;
-    let living: BTreeSet<_> = snapshot.ends().collect();
-    let known = known_ends(pins, maps)?;
+    let living: BTreeSet<_> = later.ends().collect();
     let dead: BTreeSet<_> = known.difference(&living).copied().collect();
     if !dead.is_empty() {
         forget(pins, maps, &dead)?;
@@ -75,7 +76,10 @@ pub fn remove_everything(
 }
 
 /// Every end that has a slot, a pinned link or an entry in the journal.
-fn known_ends(pins: &Pins, maps: &Maps) -> Result<BTreeSet<EndId>, DatapathError> {
+///
+/// # Errors
+/// When pins or maps cannot be read.
+pub fn known_ends(pins: &Pins, maps: &Maps) -> Result<BTreeSet<EndId>, DatapathError> {
     let mut known: BTreeSet<EndId> = read_slots(maps)?.ends().collect();
     known.extend(pins.pinned_links()?.into_iter().map(|(end, _)| end));
     known.extend(maps.journal.keys().filter_map(Result::ok).map(EndId::from));

@@ -407,8 +407,9 @@ impl<'a> Executor<'a> {
             return Ok(());
         }
         let mut maps = Maps::open(pins, *max_ends)?;
+        let known = datapath::known_ends(pins, &maps)?;
         let snapshot = inventory::snapshot(Depth::Links)?;
-        datapath::collect_garbage(pins, &mut maps, &snapshot)?;
+        datapath::collect_garbage(pins, &mut maps, &known, &snapshot)?;
         Ok(())
     }
 }
