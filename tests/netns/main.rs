@@ -7,3 +7,5 @@ mod daemon;
 mod daemon_apply;
 mod daemon_overrun;
 mod daemon_restart;
+mod metrics;
+mod metrics_prometheus;

@@ -64,12 +64,12 @@ pub enum RunError {
 pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
     pins.prepare()?;
     let _daemon = Daemon::become_it(pins)?.ok_or(RunError::Running)?;
+    let view = SharedView::new(Maps::open(pins, config.max_ends)?);
     let listener = export::bind(config.listen).await?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!("serving http://{address}/metrics");
     }
-    let view = SharedView::new(Maps::open(pins, config.max_ends)?);
-    let attach = if datapath::tcx_available() { "tcx" } else { "clsact" };
+    let attach = if config.attach.by_tcx() { "tcx" } else { "clsact" };
     let metrics = Metrics::new(view.clone(), attach)?;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(export::serve(listener, view.clone(), metrics, is_set(stopped)));
