@@ -58,17 +58,21 @@ pub fn collect_garbage(
     Ok(dead)
 }
 
-/// Takes everything off: all ends that ever were attached, all pins, all maps.
+/// Takes everything off: all ends that ever were attached, all pins, all maps, those of another
+/// layout too.
 ///
 /// # Errors
 /// Only what stops everything; what could not be taken off one end is in the list.
 pub fn remove_everything(
     pins: &Pins,
-    maps: &mut Maps,
     snapshot: &Snapshot,
 ) -> Result<Vec<AttachError>, DatapathError> {
-    let known = known_ends(pins, maps)?;
-    let errors = detach_ends(pins, maps, snapshot, &known)?;
+    let mut maps = Maps::open_mended(pins)?;
+    let mut known = known_ends(pins, &maps)?;
+    // What a map of another layout knew of can still be seen on the hooks.
+    let seen = observe::hooks(pins, snapshot);
+    known.extend(seen.iter().filter(|(_, hooks)| !hooks.empty()).map(|(end, _)| *end));
+    let errors = detach_ends(pins, &mut maps, snapshot, &known)?;
     if errors.is_empty() {
         pins.remove_all()?;
     }

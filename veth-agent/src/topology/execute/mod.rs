@@ -88,7 +88,14 @@ pub async fn apply(
     let mut executor = Executor::new(seen, attachment);
     let taken = executor.take_all(actions, progress).await;
     let Err((step, error)) = taken else { return Ok(()) };
-    let left = executor.undo_all().await;
+    let mut left = executor.undo_all().await;
+    // What stopped the step may stop this too, and is said once.
+    let unswept = executor.sweep().err().map(|error| error.to_string());
+    left.extend(
+        unswept
+            .filter(|reason| *reason != error.to_string())
+            .map(|reason| format!("left behind: pins: {reason}")),
+    );
     Err(Failed { cause: format!("{step}: {error}"), left })
 }
 
@@ -209,7 +216,6 @@ impl<'a> Executor<'a> {
                 left.push(format!("left behind: {described}: {error}"));
             }
         }
-        left.extend(self.sweep().err().map(|error| format!("left behind: pins: {error}")));
         left
     }
 
