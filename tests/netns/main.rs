@@ -1,10 +1,19 @@
 //! Real topologies, real traffic.
 
+mod coexist;
 mod counts;
+mod daemon;
+mod daemon_apply;
+mod daemon_bpffs;
+mod daemon_overrun;
+mod daemon_restart;
 mod exact;
 mod identity;
 mod list;
+mod metrics;
+mod metrics_prometheus;
 mod relations;
+mod residue;
 mod reuse;
 mod scenarios;
 mod topology;

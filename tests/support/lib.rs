@@ -3,8 +3,11 @@
 //! outside, tests run in parallel, and the kernel cleans up when they end.
 
 mod agent;
+mod background;
 mod command;
 mod commander;
+mod foreign;
+mod list;
 mod node;
 mod page;
 mod picture;
@@ -14,7 +17,10 @@ mod traffic;
 mod xdp;
 
 pub use agent::{Agent, agent, agent_path};
+pub use background::{Background, Unnamed};
 pub use command::{Output, run, shell, try_run};
+pub use foreign::Foreign;
+pub use list::{ListedEnd, listed};
 pub use node::{Node, on_node};
 pub use page::{Page, Sample};
 pub use picture::Picture;

@@ -64,12 +64,12 @@ pub enum RunError {
 pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
     pins.prepare()?;
     let _daemon = Daemon::become_it(pins)?.ok_or(RunError::Running)?;
+    let view = SharedView::new(Maps::open(pins, config.attach.max_ends)?);
     let listener = export::bind(config.listen).await?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!("serving http://{address}/metrics");
     }
-    let view = SharedView::new(Maps::open(pins, config.attach.max_ends)?);
-    let attach = if datapath::tcx_available() { "tcx" } else { "clsact" };
+    let attach = if config.attach.mode.by_tcx() { "tcx" } else { "clsact" };
     let metrics = Metrics::new(view.clone(), attach)?;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(export::serve(listener, view.clone(), metrics, is_set(stopped)));
@@ -182,22 +182,42 @@ impl Keeper {
 
 impl State {
     fn round(&mut self, change: Option<Change>, overruns: u64) -> Result<(), RunError> {
-        let touched = match &change {
+        let mut touched = match &change {
             Some(change) => Some(self.inventory.refresh(change)?),
             None => None,
         };
         // The page first: what is gone must go from it even if attaching takes long.
         self.show(overruns);
-        let outcome = self.attach(touched.as_ref())?;
-        self.report(&outcome, change.is_none());
-        let collected = {
-            let mut guard = self.view.lock();
-            datapath::collect_garbage(&self.pins, &mut guard.1, &self.inventory.snapshot)?
-        };
-        if !collected.is_empty() {
-            tracing::debug!(ends = collected.len(), "freed the slots of ends that are gone");
+        let (freed, looked_at) = self.collect_garbage()?;
+        if let Some(touched) = &mut touched {
+            touched.extend(looked_at);
         }
+        if freed > 0 && !self.complained.is_empty() {
+            // There is room now for ends that had none.
+            touched = None;
+        }
+        let outcome = self.attach(touched.as_ref())?;
+        self.report(&outcome, change.is_none(), touched.is_none());
         Ok(())
+    }
+
+    /// Frees what belongs to ends that are gone; gives how many these were, and the namespaces that
+    /// were looked at again to be sure.
+    fn collect_garbage(&mut self) -> Result<(usize, BTreeSet<NetnsCookie>), RunError> {
+        let living: BTreeSet<_> = self.inventory.snapshot.ends().collect();
+        let mut missing = datapath::known_ends(&self.pins, &self.view.lock().1)?;
+        missing.retain(|end| !living.contains(end));
+        if missing.is_empty() {
+            return Ok((0, BTreeSet::new()));
+        }
+        let looked_at = self.inventory.look_for(&missing)?;
+        let snapshot = &self.inventory.snapshot;
+        let mut guard = self.view.lock();
+        let freed = datapath::collect_garbage(&self.pins, &mut guard.1, &missing, snapshot)?;
+        if !freed.is_empty() {
+            tracing::debug!(ends = freed.len(), "freed the slots of ends that are gone");
+        }
+        Ok((freed.len(), looked_at))
     }
 
     fn show(&self, overruns: u64) {
@@ -214,7 +234,7 @@ impl State {
         Ok(datapath::reconcile(&self.pins, &mut maps, snapshot, &scope, self.config.attach)?)
     }
 
-    fn report(&mut self, outcome: &Outcome, first: bool) {
+    fn report(&mut self, outcome: &Outcome, first: bool, whole: bool) {
         let ends = outcome.attached.len();
         let milliseconds = outcome.took.as_millis();
         if first {
@@ -228,7 +248,7 @@ impl State {
         for error in current.difference(&self.complained) {
             tracing::warn!("not attached: {error}");
         }
-        if first || !current.is_empty() {
+        if whole || !current.is_empty() {
             self.complained = current;
         }
         let mut guard = self.view.lock();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Failure, existing_maps, privileged};
 use crate::{
     cli::DetachArgs,
-    datapath::{self, AttachError, Pins},
+    datapath::{self, AttachError, Daemon, Pins},
     inventory::{self, Depth, Snapshot},
     types::EndId,
 };
@@ -13,18 +13,23 @@ use crate::{
 /// Takes programs off.
 pub fn detach(pins: &Pins, args: &DetachArgs) -> Result<(), Failure> {
     privileged("detach")?;
+    let snapshot = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
+    let ends = args.name.as_deref().map(|name| ends_of(&snapshot, name)).transpose()?;
     if !pins.exist() {
         // Nothing was ever attached, or all of it has been taken off.
         return Ok(());
     }
-    let mut maps = existing_maps(pins).map_err(Failure::failed)?;
-    let snapshot = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
-    let errors = match &args.name {
-        Some(name) => {
-            let ends = ends_of(&snapshot, name)?;
+    if Daemon::is_running(pins) {
+        return Err(Failure::failed(
+            "a `veth-agent run` is at work on this node and would attach again; stop it first",
+        ));
+    }
+    let errors = match ends {
+        Some(ends) => {
+            let mut maps = existing_maps(pins).map_err(Failure::failed)?;
             datapath::detach_ends(pins, &mut maps, &snapshot, &ends)
         }
-        None => datapath::remove_everything(pins, &mut maps, &snapshot),
+        None => datapath::remove_everything(pins, &snapshot),
     };
     report(&errors.map_err(Failure::failed)?)
 }

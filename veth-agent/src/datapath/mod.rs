@@ -24,5 +24,5 @@ pub use objects::{Maps, VerifiedProgram, verify};
 pub use observe::{EndHooks, Hook, Method, hooks};
 pub use pins::{DEFAULT_BPFFS, Pins};
 pub use reconcile::{Outcome, Scope, reconcile, tcx_available};
-pub use remove::{collect_garbage, detach_ends, remove_everything};
+pub use remove::{collect_garbage, detach_ends, known_ends, remove_everything};
 pub use upgrade::upgrade;

@@ -70,8 +70,8 @@ impl Layout {
         Self { name, map_type, key, value, entries }
     }
 
-    fn describe(map_type: u32, key: u32, value: u32) -> String {
-        format!("type {map_type}, key {key}, value {value}")
+    fn describe(map_type: u32, key: u32, value: u32, flags: u32) -> String {
+        format!("type {map_type}, key {key}, value {value}, flags {flags}")
     }
 
     fn failed(&self) -> impl Fn(MapError) -> DatapathError + use<> {
@@ -90,8 +90,9 @@ impl Layout {
             info.map_type().map_or(0, |map_type| map_type as u32),
             info.key_size(),
             info.value_size(),
+            info.map_flags(),
         );
-        let wanted = Self::describe(self.map_type as u32, self.key, self.value);
+        let wanted = Self::describe(self.map_type as u32, self.key, self.value, 0);
         if found != wanted {
             return Err(DatapathError::Layout { path, found, wanted });
         }
@@ -132,6 +133,19 @@ impl Maps {
             journal: Map::HashMap(journal_map).try_into().map_err(journal.failed())?,
             capacity: ends_capacity.min(counters_capacity),
         })
+    }
+
+    /// Opens the pinned maps as [`Self::open`] does, and unpins those of another layout first.
+    ///
+    /// # Errors
+    /// When one cannot be unpinned, opened or made.
+    pub fn open_mended(pins: &Pins) -> Result<Self, DatapathError> {
+        loop {
+            match Self::open(pins, 1) {
+                Err(DatapathError::Layout { path, .. }) => pins::remove_file(&path)?,
+                opened => return opened,
+            }
+        }
     }
 }
 

@@ -64,6 +64,18 @@ pub fn tcx_available() -> bool {
     *AVAILABLE.get_or_init(|| SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok())
 }
 
+impl AttachMode {
+    /// Whether programs are attached by TCX on this kernel.
+    #[must_use]
+    pub fn by_tcx(self) -> bool {
+        match self {
+            Self::Auto => tcx_available(),
+            Self::Tcx => true,
+            Self::Clsact => false,
+        }
+    }
+}
+
 /// Attaches programs to the ends in `scope` that have none.
 ///
 /// # Errors
@@ -77,11 +89,7 @@ pub fn reconcile(
 ) -> Result<Outcome, DatapathError> {
     let started = Instant::now();
     let _lock = Lock::acquire(pins)?;
-    let by_tcx = match options.mode {
-        AttachMode::Auto => tcx_available(),
-        AttachMode::Tcx => true,
-        AttachMode::Clsact => false,
-    };
+    let by_tcx = options.mode.by_tcx();
     let wanted = scope.ends(snapshot);
     let mut outcome = Outcome { hooks: look(pins, snapshot, &wanted), ..Outcome::default() };
     let mut slots = read_slots(maps)?;

@@ -38,18 +38,19 @@ pub fn detach_ends(
     Ok(errors)
 }
 
-/// Removes what belongs to ends that exist no more.
+/// Removes what belongs to ends that were `known` and are not in `later`, a picture taken since. One
+/// taken before would lack the ends that another agent has attached meanwhile.
 ///
 /// # Errors
-/// When pins or maps cannot be read or changed.
+/// When pins or maps cannot be changed.
 pub fn collect_garbage(
     pins: &Pins,
     maps: &mut Maps,
-    snapshot: &Snapshot,
+    known: &BTreeSet<EndId>,
+    later: &Snapshot,
 ) -> Result<BTreeSet<EndId>, DatapathError> {
     let _lock = Lock::acquire(pins)?;
-    let living: BTreeSet<_> = snapshot.ends().collect();
-    let known = known_ends(pins, maps)?;
+    let living: BTreeSet<_> = later.ends().collect();
     let dead: BTreeSet<_> = known.difference(&living).copied().collect();
     if !dead.is_empty() {
         forget(pins, maps, &dead)?;
@@ -58,17 +59,21 @@ pub fn collect_garbage(
     Ok(dead)
 }
 
-/// Takes everything off: all ends that ever were attached, all pins, all maps.
+/// Takes everything off: all ends that ever were attached, all pins, all maps, those of another
+/// layout too.
 ///
 /// # Errors
 /// Only what stops everything; what could not be taken off one end is in the list.
 pub fn remove_everything(
     pins: &Pins,
-    maps: &mut Maps,
     snapshot: &Snapshot,
 ) -> Result<Vec<AttachError>, DatapathError> {
-    let known = known_ends(pins, maps)?;
-    let errors = detach_ends(pins, maps, snapshot, &known)?;
+    let mut maps = Maps::open_mended(pins)?;
+    let mut known = known_ends(pins, &maps)?;
+    // What a map of another layout knew of can still be seen on the hooks.
+    let seen = observe::hooks(pins, snapshot);
+    known.extend(seen.iter().filter(|(_, hooks)| !hooks.empty()).map(|(end, _)| *end));
+    let errors = detach_ends(pins, &mut maps, snapshot, &known)?;
     if errors.is_empty() {
         pins.remove_all()?;
     }
@@ -76,7 +81,10 @@ pub fn remove_everything(
 }
 
 /// Every end that has a slot, a pinned link or an entry in the journal.
-fn known_ends(pins: &Pins, maps: &Maps) -> Result<BTreeSet<EndId>, DatapathError> {
+///
+/// # Errors
+/// When pins or maps cannot be read.
+pub fn known_ends(pins: &Pins, maps: &Maps) -> Result<BTreeSet<EndId>, DatapathError> {
     let mut known: BTreeSet<EndId> = read_slots(maps)?.ends().collect();
     known.extend(pins.pinned_links()?.into_iter().map(|(end, _)| end));
     let journaled = maps.journal.keys().filter_map(Result::ok).filter(|key| *key != hurry::NODE);

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     netlink::{self, Connection, NetlinkError},
     netns::{self, NetnsError},
-    types::{IfIndex, NetnsCookie},
+    types::{EndId, IfIndex, NetnsCookie},
 };
 
 /// How much of each namespace is read.
@@ -167,6 +167,25 @@ impl Inventory {
         }
         self.connect();
         Ok(touched)
+    }
+
+    /// Looks again for ends that the picture lacks; gives the namespaces that were read anew.
+    ///
+    /// # Errors
+    /// Only when the agent's own namespace cannot be read.
+    pub fn look_for(
+        &mut self,
+        missing: &BTreeSet<EndId>,
+    ) -> Result<BTreeSet<NetnsCookie>, DiscoverError> {
+        let mut change = Change { namespaces: true, ..Change::default() };
+        for netns in missing.iter().filter_map(|end| self.snapshot.namespaces.get(&end.netns)) {
+            match netns.nsid {
+                _ if netns.cookie == self.snapshot.host => change.host = true,
+                Some(nsid) => _ = change.nsids.insert(nsid),
+                None => change.everything = true,
+            }
+        }
+        self.refresh(&change)
     }
 
     fn has_number(&self, nsid: i32) -> bool {

@@ -86,7 +86,14 @@ pub async fn apply(
     let mut executor = Executor::new(seen, attachment);
     let taken = executor.take_all(actions, progress).await;
     let Err((step, error)) = taken else { return Ok(()) };
-    let left = executor.undo_all().await;
+    let mut left = executor.undo_all().await;
+    // What stopped the step may stop this too, and is said once.
+    let unswept = executor.sweep().err().map(|error| error.to_string());
+    left.extend(
+        unswept
+            .filter(|reason| *reason != error.to_string())
+            .map(|reason| format!("left behind: pins: {reason}")),
+    );
     Err(Failed { cause: format!("{step}: {error}"), left })
 }
 
@@ -213,7 +220,6 @@ impl<'a> Executor<'a> {
             // back and forth for ever.
             self.undo.clear();
         }
-        left.extend(self.sweep().err().map(|error| format!("left behind: pins: {error}")));
         left
     }
 
@@ -412,8 +418,9 @@ impl<'a> Executor<'a> {
             return Ok(());
         }
         let mut maps = Maps::open(pins, options.max_ends)?;
+        let known = datapath::known_ends(pins, &maps)?;
         let snapshot = inventory::snapshot(Depth::Links)?;
-        datapath::collect_garbage(pins, &mut maps, &snapshot)?;
+        datapath::collect_garbage(pins, &mut maps, &known, &snapshot)?;
         Ok(())
     }
 }
