@@ -18,5 +18,5 @@ pub use node::{Node, on_node};
 pub use page::{Page, Sample};
 pub use raw::{Qdisc, RawFrames, frame};
 pub use stats::{LinkStats, link_stats};
-pub use traffic::{tcp_bulk, udp_both_ways};
+pub use traffic::{tcp_bulk, udp_both_ways, undisturbed};
 pub use xdp::XdpPass;
