@@ -3,7 +3,9 @@
 
 use anyhow::{Result, ensure};
 use veth_common::counters::Counters;
-use veth_tests::{Agent, Node, Qdisc, RawFrames, XdpPass, frame, on_node, run, tcp_bulk};
+use veth_tests::{
+    Agent, Node, Qdisc, RawFrames, XdpPass, frame, on_node, run, tcp_bulk, undisturbed,
+};
 
 use crate::counts::{End, Reading, Side, assert_equal, at_rest, attached, inside, join, quiet};
 
@@ -44,13 +46,20 @@ fn offload((netns, interface): End<'_>, setting: &str) -> Result<()> {
     Ok(())
 }
 
+/// A stream whose window is small enough for the queues between the ends (NAPI's holds 256 frames,
+/// `VETH_RING_SIZE`): nothing is dropped.
 fn stream(node: &Node) -> Result<()> {
+    let _room = undisturbed();
+    node.within(ENDS[1].0, || {
+        Ok(std::fs::write("/proc/sys/net/ipv4/tcp_rmem", "4096 131072 262144")?)
+    })?;
     let sites = [(ENDS[0].0, ORANGE.address), (ENDS[1].0, GREEN.address)];
     tcp_bulk(node, sites[0], sites[1], 256 << 20)
 }
 
 fn frames(node: &Node, qdisc: Qdisc, count: usize, frame: &[u8]) -> Result<()> {
     node.within(ENDS[0].0, || {
+        let _room = undisturbed();
         let socket = RawFrames::on(ENDS[0].1, qdisc)?;
         (0..count).try_for_each(|_| socket.send(frame))
     })

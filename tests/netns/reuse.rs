@@ -13,7 +13,7 @@ use crate::counts::{
     side,
 };
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Waits until both ends have programs and none has counted anything.
 fn from_zero(node: &Node, daemon: &Agent, ends: [End<'_>; 2]) -> Result<()> {
@@ -242,5 +242,28 @@ fn a_namespace_of_the_same_name_inherits_nothing() {
         ONE.ping(&TWO, 6)?;
         assert_pings(&at_rest(node, &daemon, ENDS)?, &[6, 6]);
         unknown(&daemon, 0)
+    });
+}
+
+/// `ip netns add` makes the file first and mounts the namespace on it later. The kernel gives the
+/// inode of a namespace that went to the next that comes, and no event tells of a namespace whose
+/// pairs have both ends inside.
+#[test]
+fn a_namespace_that_comes_after_its_name_is_found() {
+    on_node(|node| {
+        let inside = [side("a", "tap1", "10.0.8.1", None), side("a", "tap2", "10.0.9.1", None)];
+        let marks = [side("b", "mark1", "10.0.8.1", None), side("b", "mark2", "10.0.9.1", None)];
+        quiet(node, &["a", "b"])?;
+        join(node, inside.each_ref())?;
+        let daemon = Agent::start(node, "")?;
+        run("ip netns delete a")?;
+        std::fs::File::create("/run/netns/a")?;
+        // A pair whose appearance tells that the name has been looked at, in vain.
+        join(node, marks.each_ref())?;
+        from_zero(node, &daemon, marks.map(|mark| mark.end))?;
+
+        run("unshare --net=/run/netns/a sysctl -qw net.ipv6.conf.default.disable_ipv6=1")?;
+        join(node, inside.each_ref())?;
+        from_zero(node, &daemon, inside.map(|side| side.end))
     });
 }

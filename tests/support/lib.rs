@@ -26,5 +26,5 @@ pub use page::{Page, Sample};
 pub use picture::Picture;
 pub use raw::{Qdisc, RawFrames, frame};
 pub use stats::{LinkStats, link_stats};
-pub use traffic::{tcp_bulk, udp_both_ways};
+pub use traffic::{tcp_bulk, udp_both_ways, undisturbed};
 pub use xdp::XdpPass;

@@ -156,13 +156,18 @@ impl Watcher {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let mut change = Change::default();
-            if self.wait() {
+            let searched = if self.wait() {
                 thread::sleep(SETTLE);
+                false
             } else {
-                change.namespaces = self.search();
-            }
+                self.search()
+            };
             let overruns = self.drain_events(&mut change, &mut buffer);
             change.namespaces |= self.drain_names(&mut buffer);
+            if change.namespaces {
+                self.search_soon();
+            }
+            change.namespaces |= searched;
             let Some(pending) = pending.upgrade() else { return };
             pending.overruns.fetch_add(overruns, Ordering::Relaxed);
             if !change.is_empty() {
@@ -191,6 +196,14 @@ impl Watcher {
         let pause = started.elapsed() * SEARCH_SHARE;
         self.next_search = Instant::now() + pause.clamp(*SEARCH_EVERY.start(), *SEARCH_EVERY.end());
         changed
+    }
+
+    /// An event may be early: `ip netns add` makes the name first, and mounts the namespace on it
+    /// unheard. What was found before the event is nothing to compare with, since a new namespace
+    /// may have the inode of one that went.
+    fn search_soon(&mut self) {
+        self.found.clear();
+        self.next_search = self.next_search.min(Instant::now() + *SEARCH_EVERY.start());
     }
 
     /// The directory may appear only with the first named namespace.
