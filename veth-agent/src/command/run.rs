@@ -1,5 +1,7 @@
 //! `veth-agent run`.
 
+use std::time::Duration;
+
 use super::{Failure, privileged};
 use crate::{cli::RunArgs, config::Config, datapath::Pins, supervise};
 
@@ -12,5 +14,8 @@ pub fn run(pins: &Pins, args: &RunArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(Failure::failed)?;
-    runtime.block_on(supervise::run(pins, &config)).map_err(Failure::failed)
+    let ended = runtime.block_on(supervise::run(pins, &config)).map_err(Failure::failed);
+    // What is being attached just now may take longer than anyone waits: it can end at any step.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
