@@ -38,19 +38,24 @@ impl Agent {
         process::read(Command::new(&self.binary).args(args))
     }
 
-    /// Runs a subcommand on a topology file.
-    pub fn with_file(&self, subcommand: &str, file: &Path) -> Result<String> {
-        process::read(Command::new(&self.binary).arg(subcommand).arg("-f").arg(file))
+    /// Runs a subcommand, with options behind it, on a topology file.
+    pub fn with_file(&self, subcommand: &[&str], file: &Path) -> Result<String> {
+        process::read(Command::new(&self.binary).args(subcommand).arg("-f").arg(file))
     }
 
-    /// Starts `run` on a free port, with its log in `folder`, and waits until it is ready, or until
-    /// `go_on` is an error.
-    pub fn start(&self, folder: &Path, go_on: impl Fn() -> Result<()>) -> Result<Daemon> {
+    /// Starts `run` with `options` on a free port, with its log in `folder`, and waits until it is
+    /// ready, or until `go_on` is an error.
+    pub fn start(
+        &self,
+        options: &[&str],
+        folder: &Path,
+        go_on: impl Fn() -> Result<()>,
+    ) -> Result<Daemon> {
         let address = free_address()?;
         let log = folder.join("run.log");
         let file = fs::File::create(&log).with_context(|| format!("{}", log.display()))?;
         let mut command = Command::new(&self.binary);
-        command.args(["run", "--listen", &address]);
+        command.args(["run", "--listen", &address]).args(options);
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         // Ctrl-C is for us: we stop the daemon when its turn comes.
         command.process_group(0);

@@ -69,10 +69,12 @@ fn kernel() -> Result<Vec<Count>> {
     directions.map(|(link, name)| link_count(link, name).context("ip -s: no stats64")).collect()
 }
 
-/// `ip -s link show` of an end.
+/// `ip -s link show` inside an end's namespace. `ip -n` would remount /sys, which fails where `/` is
+/// no mount point.
 fn link(end: &End) -> Result<Value> {
-    let mut ip = Command::new("ip");
-    ip.args(["-n", end.netns, "-s", "-j", "link", "show", "dev", end.interface]);
+    let mut ip = Command::new("nsenter");
+    ip.arg(format!("--net=/run/netns/{}", end.netns));
+    ip.args(["ip", "-s", "-j", "link", "show", "dev", end.interface]);
     serde_json::from_str(&process::read(&mut ip)?).context("ip -j printed something else")
 }
 

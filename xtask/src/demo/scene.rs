@@ -71,12 +71,12 @@ impl Scene {
 
     /// `veth-agent apply`.
     pub fn build(&self) -> Result<()> {
-        self.agent.with_file("apply", &self.topology()).map(drop)
+        self.agent.with_file(&["apply"], &self.topology()).map(drop)
     }
 
     /// `veth-agent run`, ready; gives up when `go_on` is an error.
     pub fn start_daemon(&mut self, go_on: impl Fn() -> Result<()>) -> Result<&Daemon> {
-        let daemon = self.agent.start(self.folder.path(), go_on)?;
+        let daemon = self.agent.start(&[], self.folder.path(), go_on)?;
         Ok(self.daemon.insert(daemon))
     }
 
@@ -97,7 +97,7 @@ impl Scene {
     fn take_down(&mut self) -> Result<()> {
         self.removed = true;
         let stopped = self.daemon.take().map_or(Ok(()), Daemon::stop);
-        let deleted = self.agent.with_file("delete", &self.topology()).map(drop);
+        let deleted = self.agent.with_file(&["delete"], &self.topology()).map(drop);
         let detached = self.detach();
         stopped.and(deleted).and(detached).and_then(|()| self.nothing_left())
     }
