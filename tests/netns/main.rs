@@ -17,3 +17,4 @@ mod residue;
 mod reuse;
 mod scenarios;
 mod topology;
+mod upgrade;

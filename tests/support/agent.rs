@@ -147,6 +147,15 @@ impl Agent {
         Ok(self.said())
     }
 
+    /// Stops a daemon and starts the next.
+    ///
+    /// # Errors
+    /// As [`Self::stop`] and [`Self::start`].
+    pub fn start_again(node: &Node, old: Self, signal: Signal) -> Result<Self> {
+        old.stop(node, signal)?;
+        Self::start(node, "")
+    }
+
     /// Ends it at once, as `kill -9` does.
     ///
     /// # Errors
