@@ -244,26 +244,3 @@ fn a_namespace_of_the_same_name_inherits_nothing() {
         unknown(&daemon, 0)
     });
 }
-
-/// `ip netns add` makes the file first and mounts the namespace on it later. The kernel gives the
-/// inode of a namespace that went to the next that comes, and no event tells of a namespace whose
-/// pairs have both ends inside.
-#[test]
-fn a_namespace_that_comes_after_its_name_is_found() {
-    on_node(|node| {
-        let inside = [side("a", "tap1", "10.0.8.1", None), side("a", "tap2", "10.0.9.1", None)];
-        let marks = [side("b", "mark1", "10.0.8.1", None), side("b", "mark2", "10.0.9.1", None)];
-        quiet(node, &["a", "b"])?;
-        join(node, inside.each_ref())?;
-        let daemon = Agent::start(node, "")?;
-        run("ip netns delete a")?;
-        std::fs::File::create("/run/netns/a")?;
-        // A pair whose appearance tells that the name has been looked at, in vain.
-        join(node, marks.each_ref())?;
-        from_zero(node, &daemon, marks.map(|mark| mark.end))?;
-
-        run("unshare --net=/run/netns/a sysctl -qw net.ipv6.conf.default.disable_ipv6=1")?;
-        join(node, inside.each_ref())?;
-        from_zero(node, &daemon, inside.map(|side| side.end))
-    });
-}
