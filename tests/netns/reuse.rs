@@ -54,7 +54,8 @@ fn move_end(node: &Node, by: &str, from: &Side<'_>, to: &Side<'_>, peer: &Side<'
         only_pins_of(node, 2)?;
     }
     to.up(peer)?;
-    carrier(node, to.end)
+    carrier(node, to.end)?;
+    carrier(node, peer.end)
 }
 
 fn moved_while_it_runs(by: &'static str) {
@@ -122,6 +123,7 @@ fn moved_while_none_runs(by: &'static str) {
         run("ip -n a link set tap1 netns c")?;
         there.up(&peer)?;
         carrier(node, there.end)?;
+        carrier(node, peer.end)?;
         there.ping(&peer, 5)?;
         let daemon = start()?;
         ensure!(attached(node, there.end)? == by, "attached by something else");
