@@ -216,11 +216,12 @@ pub fn join(node: &Node, sides: [&Side<'_>; 2]) -> Result<()> {
     sides.into_iter().try_for_each(|side| carrier(node, side.end))
 }
 
-/// Waits until an end can send.
+/// Waits until an end can send: until its operational state follows its carrier, its queue drops
+/// what it is given (`noop_enqueue`), behind the hook.
 pub fn carrier(node: &Node, (netns, interface): End<'_>) -> Result<()> {
     node.eventually("a carrier", Duration::from_secs(30), || {
         let shown = inside(netns, &format!("ip -br link show dev {interface}"))?;
-        Ok(shown.stdout.contains("LOWER_UP").then_some(()))
+        Ok((shown.stdout.split_whitespace().nth(1) == Some("UP")).then_some(()))
     })
 }
 

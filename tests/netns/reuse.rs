@@ -54,7 +54,8 @@ fn move_end(node: &Node, by: &str, from: &Side<'_>, to: &Side<'_>, peer: &Side<'
         only_pins_of(node, 2)?;
     }
     to.up(peer)?;
-    carrier(node, to.end)
+    carrier(node, to.end)?;
+    carrier(node, peer.end)
 }
 
 fn moved_while_it_runs(by: &'static str) {
@@ -122,6 +123,7 @@ fn moved_while_none_runs(by: &'static str) {
         run("ip -n a link set tap1 netns c")?;
         there.up(&peer)?;
         carrier(node, there.end)?;
+        carrier(node, peer.end)?;
         there.ping(&peer, 5)?;
         let daemon = start()?;
         ensure!(attached(node, there.end)? == by, "attached by something else");
@@ -242,28 +244,5 @@ fn a_namespace_of_the_same_name_inherits_nothing() {
         ONE.ping(&TWO, 6)?;
         assert_pings(&at_rest(node, &daemon, ENDS)?, &[6, 6]);
         unknown(&daemon, 0)
-    });
-}
-
-/// `ip netns add` makes the file first and mounts the namespace on it later. The kernel gives the
-/// inode of a namespace that went to the next that comes, and no event tells of a namespace whose
-/// pairs have both ends inside.
-#[test]
-fn a_namespace_that_comes_after_its_name_is_found() {
-    on_node(|node| {
-        let inside = [side("a", "tap1", "10.0.8.1", None), side("a", "tap2", "10.0.9.1", None)];
-        let marks = [side("b", "mark1", "10.0.8.1", None), side("b", "mark2", "10.0.9.1", None)];
-        quiet(node, &["a", "b"])?;
-        join(node, inside.each_ref())?;
-        let daemon = Agent::start(node, "")?;
-        run("ip netns delete a")?;
-        std::fs::File::create("/run/netns/a")?;
-        // A pair whose appearance tells that the name has been looked at, in vain.
-        join(node, marks.each_ref())?;
-        from_zero(node, &daemon, marks.map(|mark| mark.end))?;
-
-        run("unshare --net=/run/netns/a sysctl -qw net.ipv6.conf.default.disable_ipv6=1")?;
-        join(node, inside.each_ref())?;
-        from_zero(node, &daemon, inside.map(|side| side.end))
     });
 }

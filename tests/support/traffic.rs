@@ -22,7 +22,6 @@ const LIMIT: Duration = Duration::from_secs(180);
 static BACKLOG: RwLock<()> = RwLock::new(());
 
 /// No test of this process floods the machine while this is held: few packets are all delivered.
-#[must_use]
 pub fn undisturbed() -> RwLockReadGuard<'static, ()> {
     BACKLOG.read().unwrap_or_else(PoisonError::into_inner)
 }
