@@ -93,6 +93,18 @@ pub struct FileArgs {
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// How long the kernel waits.
+    #[command(flatten)]
+    pub hurry: HurryArgs,
+}
+
+/// How long the kernel waits for each program that comes or goes.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct HurryArgs {
+    /// Expedite the kernel's RCU grace periods on the whole node meanwhile: many TCX programs come
+    /// and go 20 times as fast, at the price of interrupts on every CPU.
+    #[arg(long)]
+    pub expedite_rcu: bool,
 }
 
 /// Options of `apply`.
@@ -107,7 +119,7 @@ pub struct ApplyArgs {
 }
 
 /// How programs are attached.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct AttachArgs {
     /// The mechanism to attach programs by.
     #[arg(long, value_enum, value_name = "HOW")]
@@ -140,7 +152,8 @@ pub enum ListOutput {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A file with the same settings: listen, linger, attach, max_ends. Flags win.
+    /// A file with the same settings: listen, linger, attach, max_ends,
+    /// expedite_rcu. Flags win.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where to serve the metrics [default: 127.0.0.1:9464].
@@ -152,6 +165,9 @@ pub struct RunArgs {
     /// How programs are attached.
     #[command(flatten)]
     pub attach: AttachArgs,
+    /// How long the kernel waits.
+    #[command(flatten)]
+    pub hurry: HurryArgs,
 }
 
 /// What to detach from.

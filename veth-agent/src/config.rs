@@ -6,8 +6,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    cli::{AttachArgs, RunArgs},
-    datapath::AttachMode,
+    cli::{AttachArgs, HurryArgs, RunArgs},
+    datapath::{AttachMode, AttachOptions},
 };
 
 /// How many ends fit where nothing else is said.
@@ -25,9 +25,7 @@ pub struct Config {
     /// How long the series of an end outlive it.
     pub linger: Duration,
     /// How programs are attached.
-    pub attach: AttachMode,
-    /// How many ends there is room for.
-    pub max_ends: u32,
+    pub attach: AttachOptions,
 }
 
 /// Why the settings are not usable.
@@ -59,6 +57,7 @@ struct File {
     linger: Option<String>,
     attach: Option<AttachMode>,
     max_ends: Option<u32>,
+    expedite_rcu: bool,
 }
 
 impl Config {
@@ -73,17 +72,24 @@ impl Config {
         Ok(Self {
             listen: args.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
             linger: args.linger.or(linger).unwrap_or(DEFAULT_LINGER),
-            attach: args.attach.attach.or(file.attach).unwrap_or_default(),
-            max_ends: args.attach.max_ends.or(max_ends).unwrap_or(DEFAULT_MAX_ENDS),
+            attach: AttachOptions {
+                mode: args.attach.attach.or(file.attach).unwrap_or_default(),
+                max_ends: args.attach.max_ends.or(max_ends).unwrap_or(DEFAULT_MAX_ENDS),
+                expedite_rcu: args.hurry.expedite_rcu || file.expedite_rcu,
+            },
         })
     }
 }
 
 impl AttachArgs {
-    /// The mechanism and the room for ends, with the defaults.
+    /// What was said, with the defaults.
     #[must_use]
-    pub fn resolve(&self) -> (AttachMode, u32) {
-        (self.attach.unwrap_or_default(), self.max_ends.unwrap_or(DEFAULT_MAX_ENDS))
+    pub fn resolve(&self, hurry: HurryArgs) -> AttachOptions {
+        AttachOptions {
+            mode: self.attach.unwrap_or_default(),
+            max_ends: self.max_ends.unwrap_or(DEFAULT_MAX_ENDS),
+            expedite_rcu: hurry.expedite_rcu,
+        }
     }
 }
 

@@ -68,7 +68,7 @@ pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
     if let Ok(address) = listener.local_addr() {
         tracing::info!("serving http://{address}/metrics");
     }
-    let view = SharedView::new(Maps::open(pins, config.max_ends)?);
+    let view = SharedView::new(Maps::open(pins, config.attach.max_ends)?);
     let attach = if datapath::tcx_available() { "tcx" } else { "clsact" };
     let metrics = Metrics::new(view.clone(), attach)?;
     let (stop, stopped) = watch::channel(false);
@@ -130,6 +130,7 @@ impl Keeper {
     }
 
     async fn keep_up(&mut self) -> Result<(), RunError> {
+        self.upgrade()?;
         self.round(None).await?;
         let mut resync = tokio::time::interval_at(tokio::time::Instant::now() + RESYNC, RESYNC);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -155,6 +156,21 @@ impl Keeper {
         .await?;
         self.state = Some(state);
         result
+    }
+
+    /// Programs that another build left go on in their place.
+    fn upgrade(&self) -> Result<(), RunError> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let guard = state.view.lock();
+        let snapshot = &state.inventory.snapshot;
+        let (replaced, errors) = datapath::upgrade(&state.pins, &guard.1, snapshot)?;
+        if replaced > 0 {
+            tracing::info!(namespaces = replaced, "replaced the programs of another build");
+        }
+        for error in errors {
+            tracing::warn!("not replaced: {error}");
+        }
+        Ok(())
     }
 
     fn expire(&self) {
@@ -193,7 +209,7 @@ impl State {
 
     fn attach(&self, touched: Option<&BTreeSet<NetnsCookie>>) -> Result<Outcome, RunError> {
         let scope = touched.map_or(Scope::All, Scope::Namespaces);
-        let mut maps = Maps::open(&self.pins, self.config.max_ends)?;
+        let mut maps = Maps::open(&self.pins, self.config.attach.max_ends)?;
         let snapshot = &self.inventory.snapshot;
         Ok(datapath::reconcile(&self.pins, &mut maps, snapshot, &scope, self.config.attach)?)
     }

@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Journal {
-    /// Bits of [`QDISC_ADDED`].
+    /// [`QDISC_ADDED`] and [`RCU_EXPEDITED`].
     pub flags: u32,
     /// TC priority of our ingress filter, 0 where there is none.
     pub ingress_priority: u16,
@@ -15,3 +15,5 @@ pub struct Journal {
 
 /// The `clsact` qdisc of the end was not there before us.
 pub const QDISC_ADDED: u32 = 1;
+/// The node's `rcu_expedited` switch was off before us. Stands in the entry of no end.
+pub const RCU_EXPEDITED: u32 = 2;

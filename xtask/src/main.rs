@@ -1,2 +1,59 @@
-//! Tasks.
-fn main() {}
+//! Development tasks of veth-agent: `cargo xtask --help`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod agent;
+mod bench;
+mod demo;
+mod process;
+mod scrape;
+mod setup;
+mod test;
+mod toolchain;
+mod verifier;
+mod workspace;
+
+/// Development tasks of veth-agent.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing, saying what and why.
+    Setup(setup::Args),
+    /// Run every test of the project (as root, or through sudo).
+    Test(test::Args),
+    /// Show the main job for real, and check every figure against the kernel's (as root).
+    Demo(demo::Args),
+    /// Measure the speeds and sizes that the project promises (as root).
+    Bench(bench::Args),
+    /// Load every program of every object on this kernel and print what the verifier counted.
+    Verifier,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<()> {
+    match task {
+        Task::Setup(args) => setup::main(args),
+        Task::Test(args) => test::main(args),
+        Task::Demo(args) => demo::main(args),
+        Task::Bench(args) => bench::main(args),
+        Task::Verifier => verifier::main(),
+    }
+}

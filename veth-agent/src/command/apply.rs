@@ -7,9 +7,8 @@ use std::{
 
 use super::{Failure, print, privileged, say};
 use crate::{
-    cli::{ApplyArgs, FileArgs},
-    config::DEFAULT_MAX_ENDS,
-    datapath::{self, AttachMode, Pins},
+    cli::{ApplyArgs, AttachArgs, FileArgs},
+    datapath::{self, Pins},
     inventory::{self, Depth},
     topology::{
         action::Action,
@@ -35,8 +34,8 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
         return show(&plan.actions);
     }
     privileged("apply")?;
-    let (mode, max_ends) = args.attach.resolve();
-    let attachment = Attachment { pins: pins.clone(), mode, max_ends };
+    let attachment =
+        Attachment { pins: pins.clone(), options: args.attach.resolve(args.file.hurry) };
     let progress = Progress::new("applying");
     run(execute::apply(&plan.actions, &seen, &attachment, &|taken, all| {
         progress.show(taken, all)
@@ -60,8 +59,8 @@ pub fn delete(pins: &Pins, args: &FileArgs) -> Result<(), Failure> {
         return show(&plan.actions);
     }
     privileged("delete")?;
-    let (mode, max_ends) = (AttachMode::Auto, DEFAULT_MAX_ENDS);
-    let attachment = Attachment { pins: pins.clone(), mode, max_ends };
+    let options = AttachArgs::default().resolve(args.hurry);
+    let attachment = Attachment { pins: pins.clone(), options };
     let progress = Progress::new("deleting");
     let mut failures = run(execute::delete(&plan.actions, &seen, &attachment, &|taken, all| {
         progress.show(taken, all);

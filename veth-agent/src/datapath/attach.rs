@@ -32,6 +32,17 @@ pub enum AttachMode {
     Clsact,
 }
 
+/// How programs are to be attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttachOptions {
+    /// By which mechanism.
+    pub mode: AttachMode,
+    /// How many ends the maps get room for, when they are made.
+    pub max_ends: u32,
+    /// Hurry the kernel's grace periods meanwhile.
+    pub expedite_rcu: bool,
+}
+
 /// The TC priority that runs first, and the handle of our filter there.
 const PRIORITY: u16 = 1;
 const HANDLE: u32 = 1;
@@ -49,8 +60,8 @@ pub fn attach(
     by_tcx: bool,
 ) -> Result<(), (HookName, AttachCause)> {
     for hook in &work.hooks {
-        let program = programs.hook_mut(*hook);
         let attached = same_interface(name, work.end.ifindex).and_then(|()| {
+            let program = programs.hook_mut(*hook)?;
             if by_tcx {
                 attach_tcx(pins, program, work.end, name, *hook)
             } else {
@@ -175,11 +186,23 @@ pub fn delete_filter(
 ) -> Result<(), AttachCause> {
     use aya::programs::Link as _;
 
-    let handle = TcHandle::from(handle);
-    let attach_type = observe::attach_type(hook);
-    let link = SchedClassifierLink::attached(name, attach_type, priority, handle, None)?;
-    match link.detach().map_err(AttachCause::from) {
+    match filter_link(name, hook, priority, handle)?.detach().map_err(AttachCause::from) {
         Err(AttachCause::Gone) => Ok(()),
         other => other,
     }
+}
+
+/// Our filter as aya knows it. Detaches where it is dropped, by ifindex in the dropping thread's
+/// namespace.
+///
+/// # Errors
+/// When there is no such interface here.
+pub fn filter_link(
+    name: &str,
+    hook: HookName,
+    priority: u16,
+    handle: u32,
+) -> Result<SchedClassifierLink, AttachCause> {
+    let (attach_type, handle) = (observe::attach_type(hook), TcHandle::from(handle));
+    Ok(SchedClassifierLink::attached(name, attach_type, priority, handle, None)?)
 }

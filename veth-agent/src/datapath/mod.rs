@@ -5,6 +5,7 @@
 
 mod attach;
 mod error;
+mod hurry;
 mod lock;
 mod objects;
 mod observe;
@@ -13,12 +14,15 @@ mod plan;
 mod reconcile;
 mod remove;
 mod slots;
+mod upgrade;
 
-pub use attach::AttachMode;
+pub use attach::{AttachMode, AttachOptions};
 pub use error::{AttachCause, AttachError, DatapathError, HookName};
+pub use hurry::Hurry;
 pub use lock::{Daemon, Lock};
 pub use objects::{Maps, VerifiedProgram, verify};
 pub use observe::{EndHooks, Hook, Method, hooks};
 pub use pins::{DEFAULT_BPFFS, Pins};
 pub use reconcile::{Outcome, Scope, reconcile, tcx_available};
 pub use remove::{collect_garbage, detach_ends, remove_everything};
+pub use upgrade::upgrade;

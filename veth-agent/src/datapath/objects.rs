@@ -1,7 +1,5 @@
 //! Loads objects and hands out typed maps and programs: the only place that knows them by name.
 
-use std::path::PathBuf;
-
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{HashMap, Map, MapData, MapError, MapInfo, PerCpuArray},
@@ -139,11 +137,16 @@ impl Maps {
 
 /// The two programs of a namespace.
 #[derive(Debug)]
-pub struct Programs {
-    /// For packets that arrive.
-    pub ingress: SchedClassifier,
-    /// For packets that leave.
-    pub egress: SchedClassifier,
+pub enum Programs {
+    /// Just loaded; gone with the object unless they are pinned.
+    Fresh(Box<Ebpf>),
+    /// Opened from their pins.
+    Pinned {
+        /// For packets that arrive.
+        ingress: Box<SchedClassifier>,
+        /// For packets that leave.
+        egress: Box<SchedClassifier>,
+    },
 }
 
 impl Programs {
@@ -153,16 +156,37 @@ impl Programs {
     /// When they are not there.
     pub fn pinned(pins: &Pins, netns: NetnsCookie) -> Result<Self, DatapathError> {
         let open = |hook| {
-            SchedClassifier::from_pin(pins.program(netns, hook)).map_err(program_failed(hook))
+            let program = SchedClassifier::from_pin(pins.program(netns, hook));
+            program.map(Box::new).map_err(program_failed(hook))
         };
-        Ok(Self { ingress: open(HookName::Ingress)?, egress: open(HookName::Egress)? })
+        Ok(Self::Pinned { ingress: open(HookName::Ingress)?, egress: open(HookName::Egress)? })
     }
 
-    /// The program of one hook.
-    pub const fn hook_mut(&mut self, hook: HookName) -> &mut SchedClassifier {
-        match hook {
-            HookName::Ingress => &mut self.ingress,
-            HookName::Egress => &mut self.egress,
+    /// Pins both for a namespace, in place of what is pinned there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn pin(&mut self, pins: &Pins, netns: NetnsCookie) -> Result<(), DatapathError> {
+        for hook in HookName::BOTH {
+            let path = pins.program(netns, hook);
+            pins::remove_file(&path)?;
+            self.hook_mut(hook)?.pin(&path).map_err(|error| DatapathError::Pin {
+                path,
+                source: std::io::Error::other(error.to_string()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The program of one hook, loaded.
+    ///
+    /// # Errors
+    /// When the object does not have it, which is a mistake in the build.
+    pub fn hook_mut(&mut self, hook: HookName) -> Result<&mut SchedClassifier, DatapathError> {
+        match (self, hook) {
+            (Self::Pinned { ingress, .. }, HookName::Ingress) => Ok(ingress),
+            (Self::Pinned { egress, .. }, HookName::Egress) => Ok(egress),
+            (Self::Fresh(object), hook) => find(object, hook),
         }
     }
 }
@@ -189,13 +213,25 @@ pub fn pinned_ids(pins: &Pins, netns: NetnsCookie) -> [Option<u32>; 2] {
         .map(|hook| ProgramInfo::from_pin(pins.program(netns, hook)).ok().map(|info| info.id()))
 }
 
-/// Loads and pins the programs of each namespace: an instance each, because its cookie is a
-/// constant in it. One loader serves all, since making one parses the kernel's BTF (measured: 10 ms
-/// against 1 ms a load), and is dropped afterwards, since that BTF is large.
+/// Loads and pins the programs of each namespace.
 ///
 /// # Errors
 /// When the kernel refuses the object; programs of earlier namespaces stay.
 pub fn load(pins: &Pins, cookies: &[NetnsCookie]) -> Result<(), DatapathError> {
+    for_each_fresh(pins, cookies, |netns, programs| programs.pin(pins, netns))
+}
+
+/// Loads the programs of each namespace and hands them to `put`: an instance each, because its
+/// cookie is a constant in it. One loader serves all, since making one parses the kernel's BTF
+/// (measured: 10 ms against 1 ms a load), and is dropped afterwards, since that BTF is large.
+///
+/// # Errors
+/// When the kernel refuses the object, or `put` fails.
+pub fn for_each_fresh(
+    pins: &Pins,
+    cookies: &[NetnsCookie],
+    mut put: impl FnMut(NetnsCookie, &mut Programs) -> Result<(), DatapathError>,
+) -> Result<(), DatapathError> {
     let cookies: Vec<u64> = cookies.iter().map(|cookie| cookie.0).collect();
     if cookies.is_empty() {
         return Ok(());
@@ -206,34 +242,26 @@ pub fn load(pins: &Pins, cookies: &[NetnsCookie]) -> Result<(), DatapathError> {
     }
     for cookie in &cookies {
         loader.override_global(globals::NETNS_COOKIE, cookie, true);
-        let mut object = load_object(&mut loader)?;
-        for hook in HookName::BOTH {
-            let path = pins.program(NetnsCookie(*cookie), hook);
-            pin_program(&mut object, hook, path)?;
-        }
+        let mut programs = load_object(&mut loader)?;
+        put(NetnsCookie(*cookie), &mut programs)?;
     }
     Ok(())
 }
 
-fn load_object(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, DatapathError> {
-    loader.load(END_OBJECT).map_err(|error| DatapathError::Load(Box::new(error)))
+/// Loads both programs of the object into the kernel.
+fn load_object(loader: &mut EbpfLoader<'_>) -> Result<Programs, DatapathError> {
+    let object = loader.load(END_OBJECT).map_err(|error| DatapathError::Load(Box::new(error)))?;
+    let mut programs = Programs::Fresh(Box::new(object));
+    for hook in HookName::BOTH {
+        programs.hook_mut(hook)?.load().map_err(program_failed(hook))?;
+    }
+    Ok(programs)
 }
 
-fn pin_program(object: &mut Ebpf, hook: HookName, path: PathBuf) -> Result<(), DatapathError> {
-    let program = loaded(object, hook)?;
-    pins::remove_file(&path)?;
-    program.pin(&path).map_err(|error| DatapathError::Pin {
-        path,
-        source: std::io::Error::other(error.to_string()),
-    })
-}
-
-fn loaded(object: &mut Ebpf, hook: HookName) -> Result<&mut SchedClassifier, DatapathError> {
+fn find(object: &mut Ebpf, hook: HookName) -> Result<&mut SchedClassifier, DatapathError> {
     let name = program_name(hook);
     let program = object.program_mut(name).ok_or(DatapathError::Missing(name))?;
-    let program: &mut SchedClassifier = program.try_into().map_err(program_failed(hook))?;
-    program.load().map_err(program_failed(hook))?;
-    Ok(program)
+    program.try_into().map_err(program_failed(hook))
 }
 
 /// What the kernel says of a program that it has verified.
@@ -255,11 +283,11 @@ pub struct VerifiedProgram {
 /// The verifier's refusal.
 pub fn verify() -> Result<Vec<VerifiedProgram>, DatapathError> {
     let mut loader = EbpfLoader::new();
-    let mut object = load_object(&mut loader)?;
+    let mut programs = load_object(&mut loader)?;
     HookName::BOTH
         .into_iter()
         .map(|hook| {
-            let info = loaded(&mut object, hook)?.info().map_err(program_failed(hook))?;
+            let info = programs.hook_mut(hook)?.info().map_err(program_failed(hook))?;
             Ok(VerifiedProgram {
                 object: "end",
                 name: program_name(hook),

@@ -9,8 +9,8 @@ use std::{
 use aya::programs::{SchedClassifier, TcAttachType};
 
 use super::{
-    AttachCause, AttachError, AttachMode, DatapathError, EndHooks, HookName, Lock, Maps, Pins,
-    attach,
+    AttachCause, AttachError, AttachMode, AttachOptions, DatapathError, EndHooks, HookName, Lock,
+    Maps, Pins, attach, hurry,
     objects::{self, Programs},
     observe,
     plan::{self, AttachEnd},
@@ -73,11 +73,11 @@ pub fn reconcile(
     maps: &mut Maps,
     snapshot: &Snapshot,
     scope: &Scope<'_>,
-    mode: AttachMode,
+    options: AttachOptions,
 ) -> Result<Outcome, DatapathError> {
     let started = Instant::now();
     let _lock = Lock::acquire(pins)?;
-    let by_tcx = match mode {
+    let by_tcx = match options.mode {
         AttachMode::Auto => tcx_available(),
         AttachMode::Tcx => true,
         AttachMode::Clsact => false,
@@ -87,11 +87,16 @@ pub fn reconcile(
     let mut slots = read_slots(maps)?;
     let plan = plan::plan(&wanted, &outcome.hooks, |end| slots.get(end).is_some());
     load_missing(pins, plan.attach.keys())?;
+    hurry::end(maps);
+    let hurrying = !plan.attach.is_empty() && hurry::begin(maps, options.expedite_rcu);
     for (cookie, work) in &plan.attach {
         if let Some(netns) = snapshot.namespaces.get(cookie) {
             let mut visit = Visit { pins, maps, slots: &mut slots, netns, by_tcx };
             visit.attach(work, snapshot, &mut outcome);
         }
+    }
+    if hurrying {
+        hurry::end(maps);
     }
     outcome.took = started.elapsed();
     Ok(outcome)

@@ -6,7 +6,7 @@ use veth_common::{endpoint::EndKey, journal::QDISC_ADDED, names};
 
 use super::{
     AttachCause, AttachError, DatapathError, EndHooks, HookName, Lock, Maps, Method, Pins, attach,
-    observe, pins, reconcile::read_slots,
+    hurry, observe, pins, reconcile::read_slots,
 };
 use crate::{
     inventory::{Namespace, Snapshot},
@@ -26,6 +26,7 @@ pub fn detach_ends(
     ends: &BTreeSet<EndId>,
 ) -> Result<Vec<AttachError>, DatapathError> {
     let _lock = Lock::acquire(pins)?;
+    hurry::end(maps);
     let mut errors = Vec::new();
     let cookies: BTreeSet<_> = ends.iter().map(|end| end.netns).collect();
     for netns in cookies.iter().filter_map(|cookie| snapshot.namespaces.get(cookie)) {
@@ -78,7 +79,8 @@ pub fn remove_everything(
 fn known_ends(pins: &Pins, maps: &Maps) -> Result<BTreeSet<EndId>, DatapathError> {
     let mut known: BTreeSet<EndId> = read_slots(maps)?.ends().collect();
     known.extend(pins.pinned_links()?.into_iter().map(|(end, _)| end));
-    known.extend(maps.journal.keys().filter_map(Result::ok).map(EndId::from));
+    let journaled = maps.journal.keys().filter_map(Result::ok).filter(|key| *key != hurry::NODE);
+    known.extend(journaled.map(EndId::from));
     Ok(known)
 }
 

@@ -2,6 +2,7 @@
 //! One instance serves one network namespace.
 #![no_std]
 #![no_main]
+#![expect(missing_docs, reason = "the functions that the macros export take no documentation")]
 
 use aya_ebpf::{Global, macros::classifier, programs::TcContext};
 use veth_common::counters::Direction;

@@ -18,7 +18,7 @@ use super::{
     spec::Place,
 };
 use crate::{
-    datapath::{self, AttachError, AttachMode, DatapathError, Maps, Pins, Scope},
+    datapath::{self, AttachError, AttachOptions, DatapathError, Maps, Pins, Scope},
     inventory::{self, Depth, DiscoverError, Snapshot},
     mark::{self, PairMark},
     netlink::{self, Connection, NetlinkError, VethEnd},
@@ -31,10 +31,8 @@ use crate::{
 pub struct Attachment {
     /// Where they are pinned.
     pub pins: Pins,
-    /// By which mechanism.
-    pub mode: AttachMode,
-    /// How many ends the maps get room for.
-    pub max_ends: u32,
+    /// In which way.
+    pub options: AttachOptions,
 }
 
 /// Why a step could not be taken.
@@ -101,6 +99,7 @@ pub async fn delete(
 ) -> Vec<String> {
     let mut executor = Executor::new(seen, attachment);
     let mut failures = Vec::new();
+    let _hurry = datapath::Hurry::during(&attachment.pins, attachment.options);
     for (taken, action) in actions.iter().enumerate() {
         progress(taken, actions.len());
         if let Err(error) = executor.take(action).await {
@@ -203,14 +202,13 @@ impl<'a> Executor<'a> {
     /// Takes back what was done, last first; says what could not be.
     async fn undo_all(&mut self) -> Vec<String> {
         let mut left = Vec::new();
-        for undo in std::mem::take(&mut self.undo).into_iter().rev() {
+        // Steps back are steps too, and note what would undo them.
+        let noted = std::mem::take(&mut self.undo);
+        for undo in noted.into_iter().rev() {
             let described = undo.to_string();
             if let Err(error) = self.take_back(undo).await {
                 left.push(format!("left behind: {described}: {error}"));
             }
-            // A step back notes its own undoing, as every step does; followed, it would be taken
-            // back and forth for ever.
-            self.undo.clear();
         }
         left.extend(self.sweep().err().map(|error| format!("left behind: pins: {error}")));
         left
@@ -226,7 +224,7 @@ impl<'a> Executor<'a> {
             Undo::Mtu { link, bytes } => self.set_mtu(&link, bytes).await,
             Undo::Mac { link, mac } => self.set_mac(&link, mac).await,
             Undo::Detach(ends) => {
-                let mut maps = Maps::open(&self.attachment.pins, self.attachment.max_ends)?;
+                let mut maps = Maps::open(&self.attachment.pins, self.attachment.options.max_ends)?;
                 let snapshot = inventory::snapshot(Depth::Links)?;
                 let pins = &self.attachment.pins;
                 let errors = datapath::detach_ends(pins, &mut maps, &snapshot, &ends)?;
@@ -299,16 +297,17 @@ impl<'a> Executor<'a> {
     }
 
     async fn attach(&mut self, pairs: &[&[LinkRef; 2]]) -> Result<(), StepError> {
-        let Attachment { pins, mode, max_ends } = self.attachment;
+        let Attachment { pins, options } = self.attachment;
         pins.prepare()?;
-        let mut maps = Maps::open(pins, *max_ends)?;
+        let mut maps = Maps::open(pins, options.max_ends)?;
         let mut ends = BTreeSet::new();
         for link in pairs.iter().copied().flatten() {
             let (place, index) = self.locate(link).await?;
             ends.insert(crate::types::EndId { netns: place.cookie, ifindex: index });
         }
         let snapshot = inventory::snapshot(Depth::Links)?;
-        let outcome = datapath::reconcile(pins, &mut maps, &snapshot, &Scope::Ends(&ends), *mode)?;
+        let outcome =
+            datapath::reconcile(pins, &mut maps, &snapshot, &Scope::Ends(&ends), *options)?;
         self.undo.push(Undo::Detach(outcome.attached));
         outcome.errors.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
     }
@@ -404,12 +403,12 @@ impl<'a> Executor<'a> {
     /// Frees what belongs to ends that are gone, unless the daemon does it, which first reads
     /// their last counts.
     fn sweep(&mut self) -> Result<(), StepError> {
-        let Attachment { pins, max_ends, .. } = self.attachment;
+        let Attachment { pins, options } = self.attachment;
         self.places.clear();
         if !pins.exist() || datapath::Daemon::is_running(pins) {
             return Ok(());
         }
-        let mut maps = Maps::open(pins, *max_ends)?;
+        let mut maps = Maps::open(pins, options.max_ends)?;
         let snapshot = inventory::snapshot(Depth::Links)?;
         datapath::collect_garbage(pins, &mut maps, &snapshot)?;
         Ok(())

@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: the speeds and sizes that the project promises, measured.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+mod apply;
+mod daemon;
+mod machine;
+mod private;
+mod report;
+mod stats;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Building pairs, attaching to ends, scraping, and what the daemon costs (as root).
+    Apply(apply::Args),
+}
+
+/// Measures.
+pub fn main(args: &Args) -> Result<()> {
+    match &args.bench {
+        Bench::Apply(args) => apply::main(args),
+    }
+}

@@ -1,0 +1,75 @@
+//! The commands that the demo and the tests run.
+
+use anyhow::{Result, bail};
+
+use super::apt::{Apt, Package};
+use crate::toolchain::find_command;
+
+/// A command, the package that has it on Debian, and what it is for.
+pub struct Tool {
+    command: &'static str,
+    package: Package,
+}
+
+const fn tool(command: &'static str, name: &'static str, why: &'static str) -> Tool {
+    Tool { command, package: Package { name, why } }
+}
+
+/// What the demo and the benchmarks run.
+pub const DEMO: &[Tool] = &[
+    tool("ip", "iproute2", "the kernel's own counters, to compare with"),
+    tool("ping", "iputils-ping", "traffic between two namespaces"),
+    tool("nsenter", "util-linux", "to run ping inside a namespace"),
+];
+
+/// What the tests run.
+pub const TEST: &[Tool] = &[
+    tool("ip", "iproute2", "links and addresses that are not ours, and the kernel's counters"),
+    tool("ping", "iputils-ping", "traffic in the tests"),
+    tool("nsenter", "util-linux", "to run commands inside a namespace"),
+    tool("ethtool", "ethtool", "to switch offloads in the tests"),
+    tool("iperf3", "iperf3", "bulk traffic in the tests"),
+    tool("tcpdump", "tcpdump", "a second opinion on what passes"),
+    tool("prometheus", "prometheus", "a real scraper for the metrics page"),
+    tool("promtool", "prometheus", "to check the metrics page"),
+    tool("xdp-loader", "xdp-tools", "other people's XDP programs beside ours"),
+    tool("scapy", "python3-scapy", "packets that no tool sends"),
+    tool("bpftool", "bpftool", "to see what is attached, and what is left"),
+];
+
+/// Installs the packages of those tools that are missing. Without apt, names what is missing.
+pub fn install(tools: &[Tool], apt: Option<&Apt>) -> Result<()> {
+    let missing: Vec<_> =
+        tools.iter().filter(|tool| find_command(tool.command).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let Some(apt) = apt else {
+        let commands: Vec<_> = missing.iter().map(|tool| tool.command).collect();
+        bail!("these commands are missing, please install them: {}", commands.join(" "));
+    };
+    apt.install(&packages(&missing))
+}
+
+/// Each package once.
+fn packages(tools: &[&Tool]) -> Vec<Package> {
+    let mut packages: Vec<Package> = Vec::new();
+    for tool in tools {
+        if packages.iter().all(|package| package.name != tool.package.name) {
+            packages.push(tool.package);
+        }
+    }
+    packages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_of_two_commands_is_installed_once() {
+        let tools: Vec<_> = TEST.iter().filter(|tool| tool.command.starts_with("prom")).collect();
+        assert_eq!(tools.len(), 2);
+        assert_eq!(packages(&tools).len(), 1);
+    }
+}
