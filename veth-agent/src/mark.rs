@@ -9,6 +9,10 @@ pub const NETNS: &str = "veth-agent:netns";
 /// Alias of a bridge that `apply` made.
 pub const BRIDGE: &str = "veth-agent:bridge";
 
+/// `IFLA_GROUP` of a bridge that `apply` has made and not marked yet ("veth" in ASCII). The kernel
+/// ignores an alias in the request that makes a link, and somebody may be killed before the next.
+pub const NEWBORN_GROUP: u32 = 0x7665_7468;
+
 /// What the alias of a pair's end says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairMark {

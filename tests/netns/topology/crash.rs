@@ -89,6 +89,26 @@ fn a_pair_of_which_one_end_was_marked_is_adopted() {
 }
 
 #[test]
+fn a_bridge_that_was_not_marked_yet_is_known_again() {
+    on_node(|node| {
+        move_in(node)?;
+        let before = Picture::take()?;
+        let file = File::new(node, "t.yaml", "bridges: [{ name: br0, addresses: [10.0.0.1/24] }]")?;
+        let half_made = "ip link add br0 group 1986360424 type bridge";
+        run(half_made)?;
+        file.apply()?;
+        let shown = run("ip link show dev br0")?.stdout;
+        ensure!(shown.contains("group default") && shown.contains("veth-agent:bridge"), "{shown}");
+        file.settled()?;
+        file.delete()?;
+        before.still_holds()?;
+        run(half_made)?;
+        file.delete()?;
+        before.still_holds()
+    });
+}
+
+#[test]
 fn a_name_without_a_namespace_is_taken_over() {
     // What is left when it is killed between making the file and mounting the namespace on it.
     on_node(|node| {

@@ -12,6 +12,7 @@ use netlink_packet_route::{
 
 use super::{Address, Link, LinkKind, OperState, PeerRef, Route};
 use crate::{
+    mark::NEWBORN_GROUP,
     netlink::{ADDRESS_PROTOCOL, ROUTE_PROTOCOL},
     types::{IfIndex, MacAddr},
 };
@@ -29,6 +30,7 @@ pub fn link(message: &LinkMessage) -> Link {
         carrier: false,
         state: OperState::Unknown,
         alias: None,
+        newborn: false,
         master: None,
         peer: None,
         addresses: Vec::new(),
@@ -45,6 +47,7 @@ pub fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Carrier(carrier) => link.carrier = *carrier == 1,
             LinkAttribute::OperState(state) => link.state = oper_state(*state),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Group(group) => link.newborn = *group == NEWBORN_GROUP,
             LinkAttribute::Controller(master) => link.master = Some(IfIndex(*master)),
             LinkAttribute::Link(peer) => peer_index = Some(IfIndex(*peer)),
             LinkAttribute::LinkNetNsId(nsid) => peer_nsid = Some(*nsid),

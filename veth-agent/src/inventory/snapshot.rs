@@ -72,6 +72,8 @@ pub struct Link {
     pub state: OperState,
     /// `IFLA_IFALIAS`.
     pub alias: Option<String>,
+    /// A bridge that `apply` has made and not marked yet.
+    pub newborn: bool,
     /// The bridge (or other master) that it is a port of.
     pub master: Option<IfIndex>,
     /// The other end of a pair.

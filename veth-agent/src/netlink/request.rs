@@ -18,6 +18,7 @@ use netlink_packet_route::{
 
 use super::{Connection, NetlinkError, dump::nsid_request};
 use crate::{
+    mark,
     topology::spec::RouteSpec,
     types::{IfIndex, IfName, MacAddr, Mtu},
 };
@@ -74,7 +75,7 @@ impl Connection {
         self.add_link(link).await
     }
 
-    /// Makes a bridge in this namespace.
+    /// Makes a bridge in this namespace, in the group that says that it is ours and not marked yet.
     ///
     /// # Errors
     /// As [`Self::add_veth`].
@@ -87,8 +88,20 @@ impl Connection {
         let mut link = LinkMessage::default();
         link.attributes.push(LinkAttribute::IfName(name.to_string()));
         link.attributes.extend(birth(mtu, mac));
+        link.attributes.push(LinkAttribute::Group(mark::NEWBORN_GROUP));
         link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
         self.add_link(link).await
+    }
+
+    /// Marks a bridge and puts it into the default group, both at once.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn mark_bridge(&self, link: IfIndex) -> Result<(), NetlinkError> {
+        let mut message = message_for(link);
+        message.attributes.push(LinkAttribute::IfAlias(mark::BRIDGE.to_owned()));
+        message.attributes.push(LinkAttribute::Group(0));
+        self.acknowledged(RouteNetlinkMessage::SetLink(message), 0).await
     }
 
     async fn add_link(&self, link: LinkMessage) -> Result<(), NetlinkError> {

@@ -45,6 +45,8 @@ pub enum Action {
         /// MAC to be born with.
         mac: Option<MacAddr>,
     },
+    /// Mark a bridge of ours whose maker was killed before it could.
+    MarkBridge(LinkRef),
     /// Make a pair, both ends in their places, marked, still down.
     CreatePair {
         /// The mark of both ends.

@@ -50,6 +50,7 @@ impl fmt::Display for Action {
                 let born_with = born_with(mtu.map(|mtu| mtu.bytes()), *mac);
                 write!(f, "create bridge {}{born_with}", link(new))
             }
+            Self::MarkBridge(bridge) => write!(f, "mark bridge {}", link(bridge)),
             Self::CreatePair { mark, ends: [one, other] } => {
                 let pair = mark.pair.as_str();
                 write!(f, "create pair {pair:?}: {} <-> {}", new_end(one), new_end(other))

@@ -168,6 +168,7 @@ impl<'a> Executor<'a> {
                 self.create_bridge(link, *mtu, *mac).await?;
                 return Ok(());
             }
+            Action::MarkBridge(link) => self.mark_bridge(link).await?,
             Action::CreatePair { mark, ends } => {
                 self.create_pair(mark, ends).await?;
                 return Ok(());
@@ -216,9 +217,6 @@ impl<'a> Executor<'a> {
             if let Err(error) = self.take_back(undo).await {
                 left.push(format!("left behind: {described}: {error}"));
             }
-            // A step back notes its own undoing, as every step does; followed, it would be taken
-            // back and forth for ever.
-            self.undo.clear();
         }
         left
     }
@@ -268,7 +266,12 @@ impl<'a> Executor<'a> {
     ) -> Result<(), StepError> {
         self.place(&link.place)?.connection.add_bridge(&link.name, mtu, mac).await?;
         self.undo.push(Undo::Take(Action::DeleteBridge(link.clone())));
-        self.set_alias(link, mark::BRIDGE).await
+        self.mark_bridge(link).await
+    }
+
+    async fn mark_bridge(&mut self, link: &LinkRef) -> Result<(), StepError> {
+        let (place, index) = self.locate(link).await?;
+        Ok(place.connection.mark_bridge(index).await?)
     }
 
     async fn create_pair(&mut self, mark: &PairMark, ends: &[NewEnd; 2]) -> Result<(), StepError> {

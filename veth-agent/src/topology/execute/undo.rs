@@ -92,6 +92,7 @@ pub fn inverse(action: &Action, seen: &Snapshot) -> Option<Undo> {
             Some(Undo::Take(Action::AddRoute { link, route }))
         }
         Action::CreateBridge { .. }
+        | Action::MarkBridge(_)
         | Action::CreatePair { .. }
         | Action::Attach { .. }
         | Action::DeletePair { .. }

@@ -142,6 +142,9 @@ impl<'a> Planner<'a> {
                 link::fresh(&link, &bridge.settings)
             }
             Some(found) if found.link.kind == LinkKind::Bridge => {
+                if found.link.newborn {
+                    self.phases.bridges.push(Action::MarkBridge(link.clone()));
+                }
                 link::repair(&link, &bridge.settings, found.link)
             }
             Some(_) => return self.errors.push(not_a_bridge(&link)),

@@ -110,7 +110,7 @@ impl<'a> Planner<'a> {
         let Some(found) = self.view.find(&link) else { return };
         if found.link.kind != LinkKind::Bridge {
             self.notes.push(format!("{link} is not a bridge; left alone"));
-        } else if found.link.alias.as_deref() != Some(mark::BRIDGE) {
+        } else if found.link.alias.as_deref() != Some(mark::BRIDGE) && !found.link.newborn {
             self.leave_bridge(&link, bridge, found);
         } else if let Some(ports) = self.foreign_ports(found) {
             self.left.push(format!(

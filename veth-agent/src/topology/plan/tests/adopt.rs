@@ -76,6 +76,17 @@ fn drift_is_repaired() {
 }
 
 #[test]
+fn a_bridge_of_ours_that_was_not_marked_is_marked() {
+    let file = "bridges: [{name: br0}]";
+    let mut kernel = Kernel::new();
+    kernel.apply(file);
+    kernel.at("host/br0").alias = None;
+    kernel.at("host/br0").newborn = true;
+    assert_eq!(kernel.apply(file), ["mark bridge br0 on the host"]);
+    assert_eq!(kernel.delete(file), ["delete bridge br0 on the host"]);
+}
+
+#[test]
 fn what_the_file_leaves_out_stays() {
     let mut kernel = applied("mtu: 1400, mac: 02:00:00:00:00:01");
     assert_eq!(kernel.apply(&pair("")), [""; 0]);

@@ -204,6 +204,12 @@ impl Kernel {
                 link.mtu = mtu.map_or(link.mtu, |mtu| mtu.bytes());
                 link.mac = mac.or(link.mac);
             }
+            Action::MarkBridge(link) => {
+                let id = self.id(link);
+                let link = self.link_mut(id);
+                link.alias = Some(mark::BRIDGE.to_owned());
+                link.newborn = false;
+            }
             Action::CreatePair { mark, ends } => {
                 let [one, other] = ends.each_ref().map(|end| self.make_end(end, &mark.alias()));
                 self.seen.peers.extend([(one, other), (other, one)]);
@@ -397,6 +403,7 @@ fn plain(index: IfIndex, name: &str, kind: LinkKind) -> Link {
         carrier: false,
         state: OperState::Down,
         alias: None,
+        newborn: false,
         master: None,
         peer,
         addresses: Vec::new(),
