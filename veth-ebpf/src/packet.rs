@@ -7,7 +7,7 @@ pub trait Packet {
     /// Index of the interface that the packet arrives at or leaves by.
     fn ifindex(&self) -> u32;
     /// Bytes, Ethernet header included; of a GSO packet, all of its segments together.
-    fn len(&self) -> u32;
+    fn bytes(&self) -> u32;
     /// Frames that a wire would carry for this packet, at least 1.
     fn segments(&self) -> u32;
 }
@@ -21,7 +21,7 @@ impl Packet for TcContext {
     }
 
     #[inline(always)]
-    fn len(&self) -> u32 {
+    fn bytes(&self) -> u32 {
         self.skb.len()
     }
 

@@ -19,7 +19,7 @@ pub fn count(packet: &impl Packet, netns_cookie: u64, direction: Direction) {
 
 #[inline(always)]
 fn add(counters: &mut Counters, packet: &impl Packet) {
-    counters.add(packet.len(), packet.segments());
+    counters.add(packet.bytes(), packet.segments());
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
         fn ifindex(&self) -> u32 {
             7
         }
-        fn len(&self) -> u32 {
+        fn bytes(&self) -> u32 {
             self.len
         }
         fn segments(&self) -> u32 {
