@@ -39,13 +39,14 @@ pub fn try_run(line: &str) -> Result<Output> {
     collect(command)
 }
 
-/// Runs a shell script, which stops at its first error.
+/// Runs a shell script, which stops at its first error, and with exit 124 after two minutes: one
+/// that waits for what never comes ends, too.
 ///
 /// # Errors
 /// When it cannot be started.
 pub fn shell(script: &str) -> Result<Output> {
-    let mut command = Command::new("sh");
-    command.args(["-ec", script]);
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "120", "sh", "-ec", script]);
     collect(command)
 }
 
