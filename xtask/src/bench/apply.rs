@@ -52,7 +52,7 @@ pub fn main(args: &Args) -> Result<()> {
     if !process::is_root() {
         bail!(r#"the benchmark needs root: run sudo -E env "PATH=$PATH" cargo xtask bench apply"#);
     }
-    setup::install(&[Group::Build, Group::Demo])?;
+    setup::install(&[Group::Build, Group::Bench])?;
     if args.agent.is_some() {
         return private::enter(&[]);
     }

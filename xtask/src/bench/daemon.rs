@@ -56,6 +56,7 @@ fn attach(
     report: &mut Report,
 ) -> Result<Vec<f64>> {
     let mut seconds = Vec::new();
+    let links = machine::bpf_links()?;
     for round in 1..=runs {
         let daemon = agent.start(options, folder, || Ok(()))?;
         let ready = daemon.ready_after();
@@ -67,6 +68,7 @@ fn attach(
         }
         daemon.stop()?;
         agent.call(&["detach", "--all"])?;
+        machine::settle_links(links)?;
     }
     Ok(seconds)
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::process;
 
@@ -108,10 +109,27 @@ pub fn remove_host_pairs(pairs: usize) -> Result<()> {
 pub fn settle() -> Result<()> {
     ip_batch(&[], "netns add vsettle\nlink add vsettle type veth peer name eth0 netns vsettle\n")?;
     ip_batch(&[], "netns delete vsettle\n")?;
+    wait_until("clears away namespaces", || Ok(!link_exists("vsettle")))
+}
+
+/// How many BPF links there are on the whole machine.
+pub fn bpf_links() -> Result<usize> {
+    let links = process::read(Command::new("bpftool").args(["-j", "link", "show"]))?;
+    let links: Vec<Value> = serde_json::from_str(&links).context("bpftool -j link show")?;
+    Ok(links.len())
+}
+
+/// Waits until no more than `links` BPF links are left: those that lose their last pin go in the
+/// background, one RCU grace period each, and hold RTNL meanwhile.
+pub fn settle_links(links: usize) -> Result<()> {
+    wait_until("detaches programs", || Ok(bpf_links()? <= links))
+}
+
+fn wait_until(what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
-    while link_exists("vsettle") {
+    while !done()? {
         if start.elapsed() > PATIENCE {
-            bail!("the kernel still clears away namespaces after {PATIENCE:?}");
+            bail!("the kernel still {what} after {PATIENCE:?}");
         }
         thread::sleep(Duration::from_millis(10));
     }

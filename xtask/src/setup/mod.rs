@@ -23,8 +23,10 @@ pub struct Args {
 pub enum Group {
     /// The compiler and the linker of the eBPF objects.
     Build,
-    /// What `cargo xtask demo` and `bench` run.
+    /// What `cargo xtask demo` runs.
     Demo,
+    /// What `cargo xtask bench` runs.
+    Bench,
     /// What `cargo xtask test` runs.
     Test,
 }
@@ -47,6 +49,7 @@ pub fn install(groups: &[Group]) -> Result<()> {
                 linker::install(toolchain, apt.as_ref())?;
             }
             Group::Demo => tools::install(tools::DEMO, apt.as_ref())?,
+            Group::Bench => tools::install(tools::BENCH, apt.as_ref())?,
             Group::Test => {
                 compiler::install_lints()?;
                 tools::install(tools::TEST, apt.as_ref())?;

@@ -15,11 +15,19 @@ const fn tool(command: &'static str, name: &'static str, why: &'static str) -> T
     Tool { command, package: Package { name, why } }
 }
 
-/// What the demo and the benchmarks run.
+/// What the demo runs.
 pub const DEMO: &[Tool] = &[
     tool("ip", "iproute2", "the kernel's own counters, to compare with"),
     tool("ping", "iputils-ping", "traffic between two namespaces"),
     tool("nsenter", "util-linux", "to run ping inside a namespace"),
+];
+
+/// What the benchmarks run.
+pub const BENCH: &[Tool] = &[
+    tool("ip", "iproute2", "to build the same pairs, for comparison"),
+    tool("unshare", "util-linux", "to measure apart from the rest of the machine"),
+    tool("mount", "mount", "a bpffs and namespaces of the benchmark's own"),
+    tool("bpftool", "bpftool", "to see when the kernel has detached everything"),
 ];
 
 /// What the tests run.
