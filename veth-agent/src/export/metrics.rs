@@ -2,7 +2,6 @@
 
 use prometheus::{
     Encoder as _, Registry, TextEncoder,
-    core::{Collector, Desc},
     process_collector::ProcessCollector,
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
@@ -19,7 +18,10 @@ use crate::{collect, datapath::Maps};
 
 /// Makes the page.
 pub struct Metrics {
-    registry: Registry,
+    agent: Agent,
+    /// The figures of this process. The agent's own stay out of it: gathering sorts all samples,
+    /// and these come in order.
+    process: Registry,
 }
 
 impl Metrics {
@@ -28,10 +30,9 @@ impl Metrics {
     /// # Errors
     /// When two collectors claim one name.
     pub fn new(view: SharedView, attach: &'static str) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        registry.register(Box::new(Agent { view, attach, kernel: kernel_release() }))?;
-        registry.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Self { registry })
+        let process = Registry::new();
+        process.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Self { agent: Agent { view, attach, kernel: kernel_release() }, process })
     }
 
     /// The page, in Prometheus' text format.
@@ -40,7 +41,9 @@ impl Metrics {
     /// When it cannot be encoded.
     pub fn page(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut page = Vec::with_capacity(1 << 16);
-        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        let mut families = self.agent.families();
+        families.extend(self.process.gather());
+        TextEncoder::new().encode(&families, &mut page)?;
         Ok(page)
     }
 }
@@ -58,13 +61,9 @@ struct Agent {
     kernel: String,
 }
 
-impl Collector for Agent {
-    fn desc(&self) -> Vec<&Desc> {
-        // Families appear with their ends; the registry has nothing to check beforehand.
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
+impl Agent {
+    /// All families that have a sample.
+    fn families(&self) -> Vec<MetricFamily> {
         let guard = self.view.lock();
         let (view, maps) = &*guard;
         let readings = Reading::all(view, maps);
