@@ -1,18 +1,20 @@
-//! Loads every program of every object on this kernel and prints what the verifier says.
+//! Loads every program of every object on this kernel and prints what the verifier says, as JSON.
 
 use anyhow::{Result, ensure};
+use serde_json::{Value, json};
 use veth_agent::datapath::verify;
 
 fn main() -> Result<()> {
     let programs = verify()?;
     ensure!(!programs.is_empty(), "the agent has no programs");
-    println!(
-        "{:8} {:16} {:>21} {:>12}",
-        "OBJECT", "PROGRAM", "VERIFIED INSTRUCTIONS", "JITED BYTES"
-    );
-    for program in programs {
-        let verified = program.verified.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
-        println!("{:8} {:16} {verified:>21} {:>12}", program.object, program.name, program.jited);
-    }
+    let rows = programs.iter().map(|program| {
+        json!({
+            "object": program.object,
+            "program": program.name,
+            "verified": program.verified,
+            "jited": program.jited,
+        })
+    });
+    println!("{}", Value::from_iter(rows));
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use anyhow::{Result, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::sys::signal::Signal;
-use veth_agent::datapath::tcx_available;
-use veth_tests::{Agent, Foreign, Node, agent, link_stats, on_node, run};
+use veth_agent::preflight::Feature;
+use veth_tests::{Agent, Foreign, Node, agent, expected, lacks, link_stats, on_node, run};
 
 /// The end that all are attached to.
 const NETNS: &str = "green";
@@ -67,8 +67,11 @@ fn we_see_all_too(node: &Node, daemon: &Agent, foreign: &[Foreign]) -> Result<()
     Ok(())
 }
 
-/// Ids of the programs on both TCX hooks of the end.
+/// Ids of the programs on both TCX hooks of the end, where the kernel has such hooks.
 fn on_tcx(node: &Node) -> Result<BTreeSet<u32>> {
+    if !expected(Feature::Tcx) {
+        return Ok(BTreeSet::new());
+    }
     node.within(NETNS, || {
         let mut ids = BTreeSet::new();
         for hook in [TcAttachType::Ingress, TcAttachType::Egress] {
@@ -82,7 +85,7 @@ fn on_tcx(node: &Node) -> Result<BTreeSet<u32>> {
 /// Programs of others: by TCX at both ends of the chain, and by filter.
 fn others(node: &Node, when: &str) -> Result<Vec<Foreign>> {
     let mut others = Vec::new();
-    if tcx_available() {
+    if expected(Feature::Tcx) {
         for (first, name) in [(true, "first"), (false, "last")] {
             let mut other = Foreign::load(&format!("{when}_{name}"))?;
             other.attach(node, NETNS, INTERFACE, first)?;
@@ -132,8 +135,7 @@ fn neighbours_stay(node: &Node, mode: &str) -> Result<()> {
 #[test]
 fn neighbours_see_every_packet_and_stay_with_tcx() {
     on_node(|node| {
-        if !tcx_available() {
-            eprintln!("skipped: this kernel has no TCX (Linux 6.6)");
+        if lacks(Feature::Tcx) {
             return Ok(());
         }
         neighbours_stay(node, "--attach tcx")

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use veth_agent::preflight::Feature;
 use veth_common::counters::{Counters, EndCounters};
 use veth_tests::{Agent, LinkStats, Node, Output, Page, agent, link_stats, run, undisturbed};
 
@@ -112,13 +113,9 @@ pub fn at_rest<const N: usize>(
     })
 }
 
-/// Whether the kernel lacks `by`, one of the two mechanisms to attach by; says so if it does.
+/// Whether the kernel lacks `by`, one of the two mechanisms to attach by.
 pub fn lacks(by: &str) -> bool {
-    let lacks = by == "tcx" && !veth_agent::datapath::tcx_available();
-    if lacks {
-        eprintln!("skipped: this kernel has no TCX (Linux 6.6)");
-    }
-    lacks
+    by == "tcx" && veth_tests::lacks(Feature::Tcx)
 }
 
 /// Waits until an end has both programs, by whatever mechanism; says which.
@@ -178,10 +175,8 @@ impl Side<'_> {
     }
 
     fn options(&self) -> String {
-        let (netns, interface) = self.end;
         let index = self.index.map(|index| format!("index {index}")).unwrap_or_default();
-        let netns = if netns == "host" { String::new() } else { format!("netns {netns}") };
-        format!("{interface} {index} {netns} address {}", self.mac())
+        format!("{} {index} address {}", self.end.1, self.mac())
     }
 
     /// Gives it its address, sets it up and tells it where `other` is: from then on it sends
@@ -200,17 +195,33 @@ impl Side<'_> {
     }
 
     /// Sends `count` pings of 98 bytes to `other`; all are answered.
-    pub fn ping(&self, other: &Side<'_>, count: u32) -> Result<()> {
-        let _room = undisturbed();
+    pub fn ping(&self, other: &Side<'_>, count: u64) -> Result<()> {
+        let _room = undisturbed()?;
         inside(self.end.0, &format!("ping -q -f -c {count} {}", other.address))?;
         Ok(())
     }
 }
 
-/// Makes a pair by `ip` and brings it up.
+/// Makes a pair by `ip` and brings it up. Older kernels look for a wanted index in the namespace
+/// of the command, so that is an end's own.
 pub fn join(node: &Node, sides: [&Side<'_>; 2]) -> Result<()> {
     let [one, other] = sides;
-    run(&format!("ip link add {} type veth peer name {}", one.options(), other.options()))?;
+    let (here, there) = (one.end.0, other.end.0);
+    // Of two ends on the host, the peer stays where the command runs.
+    let (first, second, netns) = match (here, there) {
+        ("host", "host") => (one, other, None),
+        (_, "host") => (other, one, Some(here)),
+        _ => (one, other, Some(there)),
+    };
+    let netns = netns.map(|netns| format!("netns {netns}")).unwrap_or_default();
+    inside(
+        first.end.0,
+        &format!(
+            "ip link add {} type veth peer name {} {netns}",
+            first.options(),
+            second.options()
+        ),
+    )?;
     one.up(other)?;
     other.up(one)?;
     sides.into_iter().try_for_each(|side| carrier(node, side.end))

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
-use veth_tests::{Agent, ListedEnd, Node, Unnamed, agent, link_stats, listed, on_node, run};
+use veth_tests::{
+    Agent, ListedEnd, Node, Unnamed, agent, link_stats, listed, on_node, patient, run,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,7 +57,7 @@ fn appears_and_goes(
         })?;
         let went = deleted.elapsed();
         println!("{ends:?} appeared after {appeared:?} and went after {went:?}");
-        if appeared < SECOND && went < SECOND {
+        if appeared < patient(SECOND) && went < patient(SECOND) {
             return Ok(());
         }
         rounds.push((appeared, went));

@@ -4,7 +4,8 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use veth_tests::{Agent, Node, agent, listed, on_node, run};
+use veth_agent::preflight::Feature;
+use veth_tests::{Agent, Node, agent, expected, listed, on_node, run};
 
 fn pair(node: &Node) -> Result<()> {
     node.netns("blue")?;
@@ -36,8 +37,9 @@ fn bpffs_is_mounted_where_it_is_missing_and_pins_are_private() {
         ensure!(kind == "bpf_fs\n", "{kind}");
         let family = bpffs.join("veth-agent");
         let modes = modes(&family)?;
+        let links = if expected(Feature::Tcx) { 4 } else { 0 };
         ensure!(
-            modes.iter().filter(|(path, _)| path.contains("/links/")).count() == 4,
+            modes.iter().filter(|(path, _)| path.contains("/links/")).count() == links,
             "{modes:?}"
         );
         ensure!(modes.iter().all(|(_, open)| *open == 0), "{modes:?}");

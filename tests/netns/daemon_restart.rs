@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::TcpListener, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use nix::sys::signal::Signal;
-use veth_agent::datapath::tcx_available;
-use veth_tests::{Agent, LinkStats, Node, Page, agent, link_stats, on_node, run};
+use veth_agent::preflight::Feature;
+use veth_tests::{Agent, LinkStats, Node, Page, agent, expected, lacks, link_stats, on_node, run};
 
 const ENDS: [(&str, &str); 2] = [("orange", "tap1"), ("green", "tap2")];
 const FAMILIES: [&str; 2] = ["veth_agent_packets_total", "veth_agent_bytes_total"];
@@ -91,7 +91,7 @@ fn attachments(node: &Node) -> Result<BTreeMap<String, Vec<u64>>> {
                 let ids = programs.iter().map(|program| u64::from(program.id()));
                 Ok([revision].into_iter().chain(ids).collect())
             });
-            found.insert(name, if tcx_available() { tcx? } else { Vec::new() });
+            found.insert(name, if expected(Feature::Tcx) { tcx? } else { Vec::new() });
         }
         for hook in ["ingress", "egress"] {
             let show = format!("nsenter --net=/run/netns/{netns} tc filter show dev {interface}");
@@ -124,8 +124,7 @@ fn restarts_are_not_noticed(node: &Node, mode: &str) -> Result<()> {
 #[test]
 fn a_restart_adopts_what_is_attached_by_tcx() {
     on_node(|node| {
-        if !tcx_available() {
-            eprintln!("skipped: this kernel has no TCX (Linux 6.6)");
+        if lacks(Feature::Tcx) {
             return Ok(());
         }
         restarts_are_not_noticed(node, "--attach tcx")

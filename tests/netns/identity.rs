@@ -60,7 +60,7 @@ fn both_ends_of_a_pair_in_one_namespace_are_kept_apart() {
         join(node, ends.each_ref())?;
         let daemon = Agent::start(node, "")?;
         node.within("both", || {
-            let _room = undisturbed();
+            let _room = undisturbed()?;
             let (one, other) =
                 (RawFrames::on("tap1", Qdisc::Pass)?, RawFrames::on("tap2", Qdisc::Pass)?);
             (0..3).try_for_each(|_| one.send(&frame(0x88b5, &[], 100)))?;

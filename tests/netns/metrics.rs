@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use veth_tests::{Agent, ListedEnd, Node, Page, listed, on_node, run};
+use veth_agent::preflight::Feature;
+use veth_tests::{Agent, ListedEnd, Node, Page, expected, listed, on_node, run};
 
 /// How long it may take on a machine that is busy with other things.
 const SLOW: Duration = Duration::from_secs(20);
@@ -152,7 +153,7 @@ fn the_page_has_what_it_should_and_nothing_else_is_served() {
         run("ip link add br0 type bridge")?;
         run("ip link set h0 master br0")?;
         for attach in ["tcx", "clsact"] {
-            if attach == "tcx" && !veth_agent::datapath::tcx_available() {
+            if attach == "tcx" && !expected(Feature::Tcx) {
                 continue;
             }
             let daemon = Agent::start(node, &format!("--attach {attach}"))?;

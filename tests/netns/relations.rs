@@ -49,7 +49,7 @@ fn offload((netns, interface): End<'_>, setting: &str) -> Result<()> {
 /// A stream whose window is small enough for the queues between the ends (NAPI's holds 256 frames,
 /// `VETH_RING_SIZE`): nothing is dropped.
 fn stream(node: &Node) -> Result<()> {
-    let _room = undisturbed();
+    let _room = undisturbed()?;
     node.within(ENDS[1].0, || {
         Ok(std::fs::write("/proc/sys/net/ipv4/tcp_rmem", "4096 131072 262144")?)
     })?;
@@ -59,7 +59,7 @@ fn stream(node: &Node) -> Result<()> {
 
 fn frames(node: &Node, qdisc: Qdisc, count: usize, frame: &[u8]) -> Result<()> {
     node.within(ENDS[0].0, || {
-        let _room = undisturbed();
+        let _room = undisturbed()?;
         let socket = RawFrames::on(ENDS[0].1, qdisc)?;
         (0..count).try_for_each(|_| socket.send(frame))
     })

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use veth_agent::datapath::tcx_available;
-use veth_tests::{Agent, Node, agent, listed, on_node, run};
+use veth_agent::preflight::Feature;
+use veth_tests::{Agent, Node, agent, expected, lacks, listed, on_node, run};
 
 const PROGRAMS: &str = "/sys/fs/bpf/veth-agent/v1/programs";
 
@@ -47,7 +47,7 @@ fn footprint(node: &Node) -> Result<String> {
             for hook in ["ingress", "egress"] {
                 print += &run(&format!("{enter}tc filter show dev {name} {hook}"))?.stdout;
             }
-            if tcx_available() {
+            if expected(Feature::Tcx) {
                 writeln!(print, "tcx: {:?}", tcx(node, &netns, name)?)?;
             }
         }
@@ -130,8 +130,7 @@ fn nothing_is_left(node: &Node, mode: &str, delete_first: bool) -> Result<()> {
 #[test]
 fn the_node_is_as_before_with_tcx() {
     on_node(|node| {
-        if !tcx_available() {
-            eprintln!("skipped: this kernel has no TCX (Linux 6.6)");
+        if lacks(Feature::Tcx) {
             return Ok(());
         }
         nothing_is_left(node, "--attach tcx", false)
@@ -186,8 +185,7 @@ fn detach_takes_off_what_it_names(node: &Node, mode: &str) -> Result<()> {
 #[test]
 fn detach_takes_off_just_what_it_names_with_tcx() {
     on_node(|node| {
-        if !tcx_available() {
-            eprintln!("skipped: this kernel has no TCX (Linux 6.6)");
+        if lacks(Feature::Tcx) {
             return Ok(());
         }
         detach_takes_off_what_it_names(node, "--attach tcx")

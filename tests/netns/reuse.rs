@@ -167,7 +167,7 @@ fn reused_while_it_runs(by: &'static str) {
         let daemon = Agent::start(node, &format!("--attach {by}"))?;
         for round in [50, 3, 9] {
             ONE.ping(&TWO, round)?;
-            assert_pings(&at_rest(node, &daemon, ENDS)?, &[round.into(); 2]);
+            assert_pings(&at_rest(node, &daemon, ENDS)?, &[round; 2]);
             swap(node)?;
             from_zero(node, &daemon, ENDS)?;
         }

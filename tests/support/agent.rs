@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Node, Output, Page, command::collect, commander};
+use crate::{Node, Output, Page, command::collect, commander, patient};
 
 /// The binary under test: `VETH_AGENT`, else the one that cargo built beside the tests.
 ///
@@ -117,7 +117,7 @@ impl Agent {
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(10)))
+            .timeout_global(Some(patient(Duration::from_secs(10))))
             .build()
             .into();
         let mut answer = agent.get(format!("http://{}{path}", self.address)).call()?;

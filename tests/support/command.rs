@@ -1,10 +1,13 @@
 //! Commands, as one would type them.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::commander;
+use crate::{commander, patient};
 
 /// How a command ended.
 #[derive(Clone, Debug)]
@@ -39,14 +42,15 @@ pub fn try_run(line: &str) -> Result<Output> {
     collect(command)
 }
 
-/// Runs a shell script, which stops at its first error, and with exit 124 after two minutes: one
-/// that waits for what never comes ends, too.
+/// Runs a shell script, which stops at its first error, and with exit 124 after two minutes, or
+/// as many as [`patient`] makes of them: one that waits for what never comes ends, too.
 ///
 /// # Errors
 /// When it cannot be started.
 pub fn shell(script: &str) -> Result<Output> {
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "120", "sh", "-ec", script]);
+    let limit = patient(Duration::from_secs(120)).as_secs().to_string();
+    command.args(["--kill-after=5", &limit, "sh", "-ec", script]);
     collect(command)
 }
 

@@ -15,7 +15,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::{agent_path, commander, run};
+use crate::{agent_path, commander, patient, run};
 
 /// A node of its own: what the calling thread and the commands that it starts see.
 pub struct Node {
@@ -130,7 +130,8 @@ impl Node {
         })
     }
 
-    /// Waits until `condition` gives something, for `limit` at the most.
+    /// Waits until `condition` gives something, for `limit` at the most, or as long as [`patient`]
+    /// makes of it.
     ///
     /// # Errors
     /// When it does not in time.
@@ -140,7 +141,7 @@ impl Node {
         limit: Duration,
         mut condition: impl FnMut() -> Result<Option<T>>,
     ) -> Result<T> {
-        let started = Instant::now();
+        let (started, limit) = (Instant::now(), patient(limit));
         loop {
             if let Some(found) = condition()? {
                 return Ok(found);

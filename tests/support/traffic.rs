@@ -1,29 +1,40 @@
 //! Traffic between two namespaces of a test, bounded in count and time.
 
 use std::{
-    io::{Read as _, Write as _},
+    fs::File,
+    io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::{PoisonError, RwLock, RwLockReadGuard, mpsc},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::Node;
+use crate::{Node, patient};
 
 /// A namespace, and an address that it has.
 pub type Site<'a> = (&'a str, &'a str);
 
-const LIMIT: Duration = Duration::from_secs(180);
+fn limit() -> Duration {
+    patient(Duration::from_secs(180))
+}
 
 /// The backlog of a CPU is shared by all namespaces: a flood of one test makes the kernel drop
-/// packets of another.
-static BACKLOG: RwLock<()> = RwLock::new(());
+/// packets of another, whichever process that is in. Locked exclusively by those that flood.
+fn backlog() -> io::Result<File> {
+    let path = std::env::temp_dir().join("veth-tests-backlog.lock");
+    File::options().create(true).write(true).truncate(false).open(path)
+}
 
-/// No test of this process floods the machine while this is held: few packets are all delivered.
-pub fn undisturbed() -> RwLockReadGuard<'static, ()> {
-    BACKLOG.read().unwrap_or_else(PoisonError::into_inner)
+/// No test on this machine floods it while this is held: few packets are all delivered.
+///
+/// # Errors
+/// When the lock cannot be had.
+pub fn undisturbed() -> Result<File> {
+    let file = backlog()?;
+    file.lock_shared().context("the backlog's lock")?;
+    Ok(file)
 }
 
 /// Sends `packets` UDP packets of `bytes` payload each way, both at once, as fast as it goes. They
@@ -33,7 +44,8 @@ pub fn undisturbed() -> RwLockReadGuard<'static, ()> {
 /// When a socket refuses.
 pub fn udp_both_ways(node: &Node, sites: [Site<'_>; 2], packets: u64, bytes: usize) -> Result<()> {
     let [one, other] = sites;
-    let _alone = BACKLOG.write().unwrap_or_else(PoisonError::into_inner);
+    let alone = backlog()?;
+    alone.lock().context("the backlog's lock")?;
     thread::scope(|scope| {
         let there = scope.spawn(|| udp(node, one, other, packets, bytes));
         udp(node, other, one, packets, bytes)?;
@@ -50,11 +62,11 @@ fn udp(node: &Node, from: Site<'_>, to: Site<'_>, packets: u64, bytes: usize) ->
         let socket = UdpSocket::bind((address, 0))?;
         socket.connect(target)?;
         let payload = vec![0x5a; bytes];
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit();
         for sent in 0..packets {
             socket.send(&payload)?;
             if sent % 4096 == 0 {
-                anyhow::ensure!(Instant::now() < deadline, "{sent} packets within {LIMIT:?}");
+                anyhow::ensure!(Instant::now() < deadline, "only {sent} packets in time");
             }
         }
         Ok(())
@@ -74,7 +86,7 @@ pub fn tcp_bulk(node: &Node, from: Site<'_>, to: Site<'_>, bytes: u64) -> Result
     thread::spawn(move || {
         let count = || -> Result<u64> {
             let (mut stream, _) = listener.accept()?;
-            stream.set_read_timeout(Some(LIMIT))?;
+            stream.set_read_timeout(Some(limit()))?;
             let mut buffer = vec![0; 1 << 18];
             let mut total = 0;
             loop {
@@ -87,8 +99,8 @@ pub fn tcp_bulk(node: &Node, from: Site<'_>, to: Site<'_>, bytes: u64) -> Result
         let _ = done.send(count());
     });
     node.within(from.0, || {
-        let mut stream = TcpStream::connect_timeout(&target, LIMIT)?;
-        stream.set_write_timeout(Some(LIMIT))?;
+        let mut stream = TcpStream::connect_timeout(&target, limit())?;
+        stream.set_write_timeout(Some(limit()))?;
         let block = vec![0xa5; 1 << 18];
         let mut left = bytes;
         while left > 0 {
@@ -98,7 +110,7 @@ pub fn tcp_bulk(node: &Node, from: Site<'_>, to: Site<'_>, bytes: u64) -> Result
         }
         Ok(())
     })?;
-    let total = received.recv_timeout(LIMIT).context("the receiver did not finish")??;
+    let total = received.recv_timeout(limit()).context("the receiver did not finish")??;
     anyhow::ensure!(total == bytes, "{total} of {bytes} bytes arrived");
     Ok(())
 }

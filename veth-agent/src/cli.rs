@@ -71,6 +71,8 @@ pub enum Command {
     /// Show every veth pair on the node, whoever made it.
     #[command(visible_alias = "ls")]
     List(ListArgs),
+    /// Show what is attached where, in which place, and what this kernel offers.
+    Status(StatusArgs),
     /// Node daemon: attach to every end, keep up with changes, serve metrics.
     Run(RunArgs),
     /// Take our programs, pins and journaled changes off, and nothing else.
@@ -145,6 +147,28 @@ pub enum ListOutput {
     Table,
     /// All that is known, in long lines.
     Wide,
+    /// One document.
+    Json,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: StatusOutput,
+    /// Let the kernel time every run of every BPF program on the node for so long, and show what
+    /// ours took meanwhile.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub measure: Option<Duration>,
+}
+
+/// Formats of `status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StatusOutput {
+    /// For people.
+    #[default]
+    Table,
     /// One document.
     Json,
 }

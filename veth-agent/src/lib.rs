@@ -2,6 +2,7 @@
 //! `docs/architecture.md` draws the way of its data; every module is one room on that way.
 #![forbid(unsafe_code)]
 
+pub mod cause;
 pub mod cli;
 pub mod collect;
 pub mod command;
@@ -12,6 +13,7 @@ pub mod inventory;
 pub mod mark;
 pub mod netlink;
 pub mod netns;
+pub mod preflight;
 pub mod supervise;
 pub mod topology;
 pub mod types;

@@ -59,6 +59,9 @@ pub enum NetnsError {
         /// The file that led into the namespace.
         path: PathBuf,
     },
+    /// There is no new one.
+    #[error("cannot make a namespace: {0}; CAP_SYS_ADMIN is needed")]
+    New(#[source] io::Error),
     /// A step of making or deleting a named namespace.
     #[error("namespace {name:?}: cannot {step}: {source}")]
     Named {
@@ -161,6 +164,18 @@ fn on_own_thread<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> Resul
             .map_err(|_| failed())?;
         visitor.join().map_err(|_| failed())
     })
+}
+
+/// Runs `visit` inside a namespace that nobody else sees, and that ends with it.
+///
+/// # Errors
+/// When the kernel makes none.
+pub fn within_new<T: Send>(visit: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+    let make = || match unshare(CloneFlags::CLONE_NEWNET) {
+        Ok(()) => Ok(visit()),
+        Err(error) => Err(NetnsError::New(error.into())),
+    };
+    on_own_thread(Path::new(CURRENT), make)?
 }
 
 /// The file under `/run/netns` of a named namespace.

@@ -8,12 +8,14 @@ use clap::{Parser, Subcommand};
 mod agent;
 mod bench;
 mod demo;
+mod docs;
 mod process;
 mod scrape;
 mod setup;
 mod test;
 mod toolchain;
 mod verifier;
+mod vm;
 mod workspace;
 
 /// Development tasks of veth-agent.
@@ -34,8 +36,12 @@ enum Task {
     Demo(demo::Args),
     /// Measure the speeds and sizes that the project promises (as root).
     Bench(bench::Args),
-    /// Load every program of every object on this kernel and print what the verifier counted.
-    Verifier,
+    /// Run the integration tests on other kernels, in virtual machines.
+    Vm(vm::Args),
+    /// Write the pages of the documentation that are made from the code.
+    Docs,
+    /// Load every program on each kernel, and compare what the verifier says with the table.
+    Verifier(verifier::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +60,8 @@ fn run(task: &Task) -> Result<()> {
         Task::Test(args) => test::main(args),
         Task::Demo(args) => demo::main(args),
         Task::Bench(args) => bench::main(args),
-        Task::Verifier => verifier::main(),
+        Task::Docs => docs::main(),
+        Task::Vm(args) => vm::main(args),
+        Task::Verifier(args) => verifier::main(args),
     }
 }

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Failure, print, privileged, say};
+use super::{Failure, print, privileged, say, seen_hooks};
 use crate::{
     cli::{ApplyArgs, AttachArgs, FileArgs},
-    datapath::{self, Pins},
+    datapath::Pins,
     inventory::{self, Depth},
     topology::{
         action::Action,
@@ -26,7 +26,7 @@ use crate::{
 pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     let wanted = load(&args.file.file)?;
     let seen = inventory::snapshot(Depth::Routes).map_err(Failure::failed)?;
-    let hooks = datapath::hooks(pins, &seen);
+    let hooks = seen_hooks(pins, &seen);
     let attached = |end: EndId| hooks.get(&end).is_some_and(|hooks| hooks.complete());
     let plan = plan::apply(&wanted, &seen, &attached).map_err(|errors| refused(&errors))?;
     say_all(&plan.notes);
@@ -35,6 +35,7 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     }
     privileged("apply")?;
     let options = args.attach.resolve(args.file.hurry);
+    options.mode.require().map_err(Failure::failed)?;
     let attachment = Attachment { pins: pins.clone(), options };
     let progress = Progress::new("applying");
     run(execute::apply(&plan.actions, &seen, &attachment, &|taken, all| {

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Failure, escape, print, say};
+use super::{
+    Failure, escape, netns_view::NetnsView, print, say_unseen, seen_hooks, table::lay_out,
+};
 use crate::{
     cli::ListOutput,
-    datapath::{self, EndHooks, Pins},
+    datapath::{EndHooks, Pins},
     inventory::{self, Depth, LinkKind, OperState, Pair, Snapshot},
     types::{EndId, MacAddr},
 };
@@ -15,7 +17,7 @@ use crate::{
 /// Prints every pair.
 pub fn list(pins: &Pins, output: ListOutput) -> Result<(), Failure> {
     let snapshot = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
-    let hooks = datapath::hooks(pins, &snapshot);
+    let hooks = seen_hooks(pins, &snapshot);
     let pairs: Vec<_> =
         snapshot.pairs().iter().map(|pair| describe(&snapshot, &hooks, pair)).collect();
     let text = match output {
@@ -25,18 +27,6 @@ pub fn list(pins: &Pins, output: ListOutput) -> Result<(), Failure> {
     };
     say_unseen(&snapshot);
     print(text.as_bytes())
-}
-
-fn say_unseen(snapshot: &Snapshot) {
-    if let Some(first) = snapshot.unseen.first() {
-        let reason = escape(&first.reason);
-        say(&match snapshot.unseen.len() {
-            1 => format!("one namespace could not be seen: {reason}; run it as root"),
-            more => {
-                format!("{more} namespaces could not be seen, the first: {reason}; run it as root")
-            }
-        });
-    }
 }
 
 #[derive(Serialize)]
@@ -71,15 +61,6 @@ struct EndView {
 }
 
 #[derive(Serialize)]
-struct NetnsView {
-    name: Option<String>,
-    inode: u64,
-    cookie: u64,
-    #[serde(skip)]
-    label: String,
-}
-
-#[derive(Serialize)]
 struct HooksView {
     ingress: Option<&'static str>,
     egress: Option<&'static str>,
@@ -100,18 +81,11 @@ fn describe(snapshot: &Snapshot, hooks: &BTreeMap<EndId, EndHooks>, pair: &Pair)
 fn describe_end(snapshot: &Snapshot, end: EndId, hooks: EndHooks) -> Option<EndView> {
     let netns = snapshot.namespaces.get(&end.netns)?;
     let link = snapshot.link(end)?;
-    let label = netns.label(snapshot.host);
-    let named = netns.cookie == snapshot.host || !netns.names.is_empty();
     Some(EndView {
         interface: link.name.clone(),
         ifindex: link.index.0,
         kind: if link.kind == LinkKind::Netkit { "netkit" } else { "veth" },
-        netns: NetnsView {
-            name: named.then(|| label.clone()),
-            inode: netns.inode,
-            cookie: netns.cookie.0,
-            label,
-        },
+        netns: NetnsView::new(snapshot, netns),
         mac: link.mac,
         mtu: link.mtu,
         state: link.state,
@@ -198,18 +172,4 @@ fn table(columns: &[Column], pairs: &[PairView]) -> String {
         }
     }
     lay_out(&rows)
-}
-
-/// Pads all columns but the last to their widest cell.
-fn lay_out(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(padded.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }

@@ -4,9 +4,15 @@ mod apply;
 mod detach;
 mod escape;
 mod list;
+mod netns_view;
 mod run;
+mod status;
+mod table;
 
-use std::io::{ErrorKind, Write as _};
+use std::{
+    collections::BTreeMap,
+    io::{ErrorKind, Write as _},
+};
 
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -14,7 +20,9 @@ pub(crate) use self::escape::escape;
 use crate::{
     cli::{Cli, Command},
     config::DEFAULT_MAX_ENDS,
-    datapath::{DatapathError, Maps, Pins},
+    datapath::{self, DatapathError, EndHooks, Maps, Pins},
+    inventory::Snapshot,
+    types::EndId,
 };
 
 /// How a command ended, when not well.
@@ -59,6 +67,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Apply(args) => apply::apply(&pins, &args),
         Command::Delete(args) => apply::delete(&pins, &args),
         Command::List(args) => list::list(&pins, args.output),
+        Command::Status(args) => status::status(&pins, &args),
         Command::Run(args) => run::run(&pins, &args),
         Command::Detach(args) => detach::detach(&pins, &args),
         Command::Completions { shell } => {
@@ -87,6 +96,26 @@ fn print(text: &[u8]) -> Result<(), Failure> {
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| Failure::failed(format!("standard output: {error}"))),
+    }
+}
+
+/// What is attached; where that cannot be seen, says so, and nothing is.
+fn seen_hooks(pins: &Pins, snapshot: &Snapshot) -> BTreeMap<EndId, EndHooks> {
+    datapath::hooks(pins, snapshot).unwrap_or_else(|error| {
+        say(&format!("what is attached cannot be seen: {error}; run it as root"));
+        BTreeMap::new()
+    })
+}
+
+fn say_unseen(snapshot: &Snapshot) {
+    if let Some(first) = snapshot.unseen.first() {
+        let reason = escape(&first.reason);
+        say(&match snapshot.unseen.len() {
+            1 => format!("one namespace could not be seen: {reason}; run it as root"),
+            more => {
+                format!("{more} namespaces could not be seen, the first: {reason}; run it as root")
+            }
+        });
     }
 }
 

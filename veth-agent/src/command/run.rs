@@ -10,6 +10,7 @@ pub fn run(pins: &Pins, args: &RunArgs) -> Result<(), Failure> {
     let config = Config::resolve(args)
         .map_err(|mistakes| Failure::Invalid(mistakes.iter().map(ToString::to_string).collect()))?;
     privileged("run")?;
+    config.attach.mode.require().map_err(Failure::failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -13,6 +13,7 @@ mod pins;
 mod plan;
 mod reconcile;
 mod remove;
+mod runs;
 mod slots;
 mod upgrade;
 
@@ -23,6 +24,7 @@ pub use lock::{Daemon, Lock};
 pub use objects::{Maps, VerifiedProgram, verify};
 pub use observe::{EndHooks, Hook, Method, hooks};
 pub use pins::{DEFAULT_BPFFS, Pins};
-pub use reconcile::{Outcome, Scope, reconcile, tcx_available};
+pub use reconcile::{Outcome, Scope, reconcile};
 pub use remove::{collect_garbage, detach_ends, known_ends, remove_everything};
+pub use runs::{Runs, count_runs, runs};
 pub use upgrade::upgrade;

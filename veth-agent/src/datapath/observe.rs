@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aya::programs::{SchedClassifier, TcAttachType};
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
 
-use super::{HookName, Pins, objects};
+use super::{DatapathError, HookName, Pins, objects};
 use crate::{
     inventory::{Namespace, Snapshot},
     netlink::{self, Connection},
@@ -43,10 +43,20 @@ impl Method {
 pub struct Hook {
     /// How it hangs there.
     pub method: Method,
-    /// Its place in the chain, counted from 0.
-    pub position: usize,
-    /// How many programs or filters the chain has.
+    /// How many programs and filters run ahead of it. What they take, it does not see.
+    pub ahead: usize,
+    /// How many the hook has: of a chain of TCX programs, those; below a `clsact` qdisc, filters and
+    /// the TCX programs, which all run ahead of them.
     pub of: usize,
+    /// Id of the program in the kernel.
+    pub program: u32,
+}
+
+impl Hook {
+    /// The same, where so many more run ahead.
+    const fn behind(self, others: usize) -> Self {
+        Self { ahead: self.ahead + others, of: self.of + others, ..self }
+    }
 }
 
 /// Our programs on both hooks of an end.
@@ -89,16 +99,18 @@ impl EndHooks {
 }
 
 /// Our programs on all ends of a snapshot. Namespaces that vanish meanwhile have none.
-#[must_use]
-pub fn hooks(pins: &Pins, snapshot: &Snapshot) -> BTreeMap<EndId, EndHooks> {
+///
+/// # Errors
+/// When it cannot be seen what is pinned.
+pub fn hooks(pins: &Pins, snapshot: &Snapshot) -> Result<BTreeMap<EndId, EndHooks>, DatapathError> {
     let mut hooks = BTreeMap::new();
-    let Ok(programs) = pins.pinned_programs() else { return hooks };
+    let programs = pins.pinned_programs()?;
     for netns in snapshot.namespaces.values() {
         if programs.iter().any(|(cookie, _)| *cookie == netns.cookie) {
             hooks.extend(hooks_within(pins, netns).unwrap_or_default());
         }
     }
-    hooks
+    Ok(hooks)
 }
 
 /// Our programs on the ends of one namespace.
@@ -141,15 +153,15 @@ pub(super) fn look(
         hooks.set(hook, by_link);
     }
     if !hooks.complete() {
-        add_filters(&mut hooks, ifindex, ids);
+        add_filters(&mut hooks, ifindex, name, ids);
     }
     hooks
 }
 
 fn tcx(name: &str, hook: HookName, id: u32) -> Option<Hook> {
     let (_, chain) = SchedClassifier::query_tcx(name, attach_type(hook)).ok()?;
-    let position = chain.iter().position(|program| program.id() == id)?;
-    Some(Hook { method: Method::Tcx, position, of: chain.len() })
+    let ahead = chain.iter().position(|program| program.id() == id)?;
+    Some(Hook { method: Method::Tcx, ahead, of: chain.len(), program: id })
 }
 
 /// The hook as aya names it.
@@ -160,7 +172,7 @@ pub(super) const fn attach_type(hook: HookName) -> TcAttachType {
     }
 }
 
-fn add_filters(hooks: &mut EndHooks, ifindex: IfIndex, ids: [Option<u32>; 2]) {
+fn add_filters(hooks: &mut EndHooks, ifindex: IfIndex, name: &str, ids: [Option<u32>; 2]) {
     let found = netlink::block_on(async |connection| {
         let mut found = [None; 2];
         for ((hook, id), place) in HookName::BOTH.into_iter().zip(ids).zip(&mut found) {
@@ -172,9 +184,15 @@ fn add_filters(hooks: &mut EndHooks, ifindex: IfIndex, ids: [Option<u32>; 2]) {
     });
     for (hook, found) in HookName::BOTH.into_iter().zip(found.unwrap_or_default()) {
         if hooks.get(hook).is_none() {
-            hooks.set(hook, found);
+            let by_tcx = tcx_programs(name, hook);
+            hooks.set(hook, found.map(|hook| hook.behind(by_tcx)));
         }
     }
+}
+
+/// How many programs hang on a hook by TCX, whoever made them.
+fn tcx_programs(name: &str, hook: HookName) -> usize {
+    SchedClassifier::query_tcx(name, attach_type(hook)).map_or(0, |(_, chain)| chain.len())
 }
 
 async fn filter(
@@ -184,10 +202,11 @@ async fn filter(
     id: u32,
 ) -> Result<Option<Hook>, netlink::NetlinkError> {
     let filters = filters(connection, ifindex, hook).await?;
-    let position = filters.iter().position(|filter| filter.program == Some(id));
-    Ok(position.map(|position| {
-        let Filter { priority, handle, .. } = filters[position];
-        Hook { method: Method::Clsact { priority, handle }, position, of: filters.len() }
+    let ahead = filters.iter().position(|filter| filter.program == Some(id));
+    Ok(ahead.map(|ahead| {
+        let Filter { priority, handle, .. } = filters[ahead];
+        let method = Method::Clsact { priority, handle };
+        Hook { method, ahead, of: filters.len(), program: id }
     }))
 }
 

@@ -53,7 +53,7 @@ mod tests {
     };
 
     const END: EndId = EndId { netns: NetnsCookie(4), ifindex: IfIndex(7) };
-    const ON: Option<Hook> = Some(Hook { method: Method::Tcx, position: 0, of: 1 });
+    const ON: Option<Hook> = Some(Hook { method: Method::Tcx, ahead: 0, of: 1, program: 1 });
 
     fn work(seen: EndHooks, has_slot: bool) -> Vec<AttachEnd> {
         let plan = plan(&BTreeSet::from([END]), &BTreeMap::from([(END, seen)]), |_| has_slot);

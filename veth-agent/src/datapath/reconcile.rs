@@ -2,11 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
     time::{Duration, Instant},
 };
-
-use aya::programs::{SchedClassifier, TcAttachType};
 
 use super::{
     AttachCause, AttachError, AttachMode, AttachOptions, DatapathError, EndHooks, HookName, Lock,
@@ -19,6 +16,7 @@ use super::{
 use crate::{
     inventory::{Namespace, Snapshot},
     netns,
+    preflight::{Feature, MissingFeature},
     types::{EndId, NetnsCookie},
 };
 
@@ -57,19 +55,20 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// Whether the kernel has TCX (Linux 6.6): asked once, by a query that older ones refuse.
-#[must_use]
-pub fn tcx_available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok())
-}
-
 impl AttachMode {
+    /// Refuses a mechanism that the kernel has not got.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn require(self) -> Result<(), MissingFeature> {
+        if self.by_tcx() { Feature::Tcx.require() } else { Feature::Clsact.require() }
+    }
+
     /// Whether programs are attached by TCX on this kernel.
     #[must_use]
     pub fn by_tcx(self) -> bool {
         match self {
-            Self::Auto => tcx_available(),
+            Self::Auto => Feature::Tcx.available(),
             Self::Tcx => true,
             Self::Clsact => false,
         }

@@ -71,7 +71,7 @@ pub fn remove_everything(
     let mut maps = Maps::open_mended(pins)?;
     let mut known = known_ends(pins, &maps)?;
     // What a map of another layout knew of can still be seen on the hooks.
-    let seen = observe::hooks(pins, snapshot);
+    let seen = observe::hooks(pins, snapshot)?;
     known.extend(seen.iter().filter(|(_, hooks)| !hooks.empty()).map(|(end, _)| *end));
     let errors = detach_ends(pins, &mut maps, snapshot, &known)?;
     if errors.is_empty() {

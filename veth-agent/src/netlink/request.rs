@@ -13,7 +13,7 @@ use netlink_packet_route::{
         RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
         RouteType,
     },
-    tc::{TcHandle, TcMessage},
+    tc::{TcAttribute, TcHandle, TcMessage},
 };
 
 use super::{Connection, NetlinkError, dump::nsid_request};
@@ -230,6 +230,32 @@ impl Connection {
         self.acknowledged(RouteNetlinkMessage::DelRoute(route_message(link, route)), 0).await
     }
 
+    /// Asks for a BPF filter without a program on the ingress of this namespace's loopback, below
+    /// the `clsact` that is there.
+    ///
+    /// # Errors
+    /// `EINVAL` where the kernel knows such filters, `ENOENT` where it does not.
+    pub async fn add_empty_bpf_filter(&self) -> Result<(), NetlinkError> {
+        let mut message = TcMessage::default();
+        message.header.index = LOOPBACK;
+        message.header.parent = TcHandle { major: 0xffff, minor: TcHandle::MIN_INGRESS };
+        // Priority 1, all protocols.
+        message.header.info = (1 << 16) | u32::from(ETH_P_ALL.to_be());
+        message.attributes.push(TcAttribute::Kind("bpf".to_owned()));
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.acknowledged(RouteNetlinkMessage::NewTrafficFilter(message), flags).await
+    }
+
+    /// Makes a link of a kind with all that the kernel chooses by itself.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` where the kernel does not know the kind.
+    pub async fn add_kind(&self, kind: InfoKind) -> Result<(), NetlinkError> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
+        self.add_link(link).await
+    }
+
     /// Deletes the `clsact` qdisc of a link, and with it every filter below.
     ///
     /// # Errors
@@ -251,6 +277,12 @@ impl Connection {
         self.acknowledged(RouteNetlinkMessage::NewNsId(message), 0).await
     }
 }
+
+/// Index of the loopback in every namespace.
+const LOOPBACK: i32 = 1;
+
+/// All protocols (`linux/if_ether.h`).
+const ETH_P_ALL: u16 = 3;
 
 /// `TC_H_CLSACT`, parent of the qdisc itself.
 pub const CLSACT: TcHandle = TcHandle { major: 0xffff, minor: 0xfff1 };

@@ -29,6 +29,8 @@ pub enum Group {
     Bench,
     /// What `cargo xtask test` runs.
     Test,
+    /// What `cargo xtask vm` runs.
+    Vm,
 }
 
 /// Sets up the groups of `args`.
@@ -50,6 +52,7 @@ pub fn install(groups: &[Group]) -> Result<()> {
             }
             Group::Demo => tools::install(tools::DEMO, apt.as_ref())?,
             Group::Bench => tools::install(tools::BENCH, apt.as_ref())?,
+            Group::Vm => tools::install(tools::VM, apt.as_ref())?,
             Group::Test => {
                 compiler::install_lints()?;
                 tools::install(tools::TEST, apt.as_ref())?;

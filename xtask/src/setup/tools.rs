@@ -45,6 +45,15 @@ pub const TEST: &[Tool] = &[
     tool("bpftool", "bpftool", "to see what is attached, and what is left"),
 ];
 
+/// What boots other kernels.
+pub const VM: &[Tool] = &[
+    tool("qemu-system-x86_64", "qemu-system-x86", "virtual machines for other kernels"),
+    tool("cpio", "cpio", "to pack what a virtual machine boots into"),
+    tool("depmod", "kmod", "modules of other kernels"),
+    tool("strip", "binutils", "to leave out what only debuggers read"),
+    tool("dpkg-deb", "dpkg", "to unpack kernels without installing them"),
+];
+
 /// Installs the packages of those tools that are missing. Without apt, names what is missing.
 pub fn install(tools: &[Tool], apt: Option<&Apt>) -> Result<()> {
     let missing: Vec<_> =

@@ -1,0 +1,5 @@
+//! Prints `docs/kernels.md`.
+
+fn main() {
+    print!("{}", veth_agent::preflight::markdown());
+}

@@ -1,0 +1,114 @@
+//! Boots a machine and listens to its events.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use veth_vm::Event;
+
+use super::{
+    TEST_LIMIT,
+    kernel::{Kernel, Unpacked},
+    report::KernelReport,
+};
+
+/// Processors of a machine.
+pub const CPUS: usize = 2;
+
+/// How long a machine may say nothing: a test at its limit, and the boot.
+const SILENCE: Duration = Duration::from_secs(TEST_LIMIT + 60);
+
+/// How long a machine may run.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// How much of the console is shown after a hang or a panic.
+const TAIL_LINES: usize = 40;
+
+/// What is booted.
+pub struct Machine<'a> {
+    /// Which kernel.
+    pub kernel: &'a Kernel,
+    /// Where it is.
+    pub unpacked: &'a Unpacked,
+    /// What it boots into.
+    pub initramfs: PathBuf,
+    /// Where the console goes.
+    pub folder: &'a Path,
+}
+
+/// Boots the machine and puts what happens into `report`.
+///
+/// # Errors
+/// When the machine does not come to the end of its job, with the console's last lines.
+pub fn boot(machine: &Machine<'_>, report: &mut KernelReport) -> Result<()> {
+    let console = machine.folder.join(format!("console-{}.log", machine.kernel.name));
+    let started = Instant::now();
+    let mut emulator = command(machine, &console).spawn().context("qemu-system-x86_64")?;
+    let events = listen(emulator.stdout.take().context("the emulator has no output")?);
+    let mut finished = false;
+    let outcome = loop {
+        match events.recv_timeout(SILENCE.min(LIMIT.saturating_sub(started.elapsed()))) {
+            Ok(line) => match serde_json::from_str(&line) {
+                Ok(event) => {
+                    finished |= event == Event::Finished;
+                    report.add(event, started.elapsed());
+                }
+                Err(error) => break Err(format!("an event that cannot be read ({error}): {line}")),
+            },
+            Err(RecvTimeoutError::Disconnected) if finished => break Ok(()),
+            Err(RecvTimeoutError::Disconnected) => {
+                break Err("the machine ended before its job did".to_owned());
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                break Err(format!("hung: no event for {} s", SILENCE.as_secs()));
+            }
+        }
+    };
+    // It has ended by itself, or it never will.
+    let _ = emulator.kill();
+    emulator.wait()?;
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(why) => bail!("{why}; the end of {}:\n{}", console.display(), tail(&console)),
+    }
+}
+
+fn command(machine: &Machine<'_>, console: &Path) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    // KVM is not dependable inside other virtual machines.
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "4096"]);
+    command.args(["-smp", &CPUS.to_string()]);
+    command.args(["-nodefaults", "-display", "none", "-no-reboot", "-nic", "none"]);
+    command.arg("-kernel").arg(machine.unpacked.image()).arg("-initrd").arg(&machine.initramfs);
+    command.args(["-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off"]);
+    command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command
+}
+
+/// Lines as they come; the channel closes when the machine ends.
+fn listen(out: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+fn tail(console: &Path) -> String {
+    let text = fs::read(console).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}

@@ -1,0 +1,134 @@
+//! `cargo xtask vm`: the integration tests on other kernels, each in a virtual machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use veth_vm::{Job, Program, Suite};
+
+use crate::{
+    setup::{self, Group},
+    verifier::{self, Row},
+    workspace,
+};
+
+mod boot;
+mod image;
+mod kernel;
+mod report;
+mod rootfs;
+
+use kernel::Kernel;
+use report::KernelReport;
+
+/// What to run where.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only on these kernels, by their names (6.1, 6.12); on all when none is named.
+    #[arg(value_parser = kernel::by_name)]
+    kernels: Vec<&'static Kernel>,
+    /// Passed to every test binary, as in `cargo test -- ARGS`.
+    #[arg(last = true)]
+    filter: Vec<String>,
+}
+
+/// Seconds that one test may take. The processor is emulated, about twenty times as slow as a real
+/// one.
+const TEST_LIMIT: u64 = 300;
+
+/// Tests wait this many times as long as on a real machine before they call something late.
+const PATIENCE: u32 = 10;
+
+/// Runs the tests on each kernel and reports what failed on any.
+pub fn main(args: &Args) -> Result<()> {
+    setup::install(&[Group::Build, Group::Test, Group::Vm])?;
+    let all: Vec<_> = kernel::KERNELS.iter().collect();
+    let kernels = if args.kernels.is_empty() { &all } else { &args.kernels };
+    let reports = run(kernels, &args.filter)?;
+    let tested = report::tell(&folder()?, &reports);
+    let verified = rows(&reports).and_then(|rows| verifier::check(&rows));
+    tested.and(verified)
+}
+
+/// What every kernel's verifier says of every program.
+pub fn verify() -> Result<Vec<Row>> {
+    let kernels: Vec<_> = kernel::KERNELS.iter().collect();
+    let reports = run_suites(&kernels, Vec::new(), &[])?;
+    report::fail_on_problems(&reports)?;
+    rows(&reports)
+}
+
+/// The verifier's rows of all kernels that booted.
+fn rows(reports: &[KernelReport]) -> Result<Vec<Row>> {
+    let rows = reports.iter().map(|report| report.rows(verifier::PROGRAM));
+    Ok(rows.collect::<Result<Vec<_>>>()?.concat())
+}
+
+/// Runs the tests on each kernel, one after the other.
+fn run(kernels: &[&'static Kernel], filter: &[String]) -> Result<Vec<KernelReport>> {
+    run_suites(kernels, workspace::build_tests()?, filter)
+}
+
+fn run_suites(
+    kernels: &[&'static Kernel],
+    suites: Vec<(String, PathBuf)>,
+    filter: &[String],
+) -> Result<Vec<KernelReport>> {
+    let folder = folder()?;
+    let agent = workspace::build_agent()?;
+    let asking = workspace::build_bin("veth-tests", verifier::PROGRAM)?;
+    let words = vec![guest_path(verifier::PROGRAM).display().to_string()];
+    let mut job = Job {
+        suites: suites
+            .iter()
+            .map(|(name, _)| Suite { name: name.clone(), binary: guest_path(name) })
+            .collect(),
+        arguments: filter.to_vec(),
+        programs: vec![Program { name: verifier::PROGRAM.to_owned(), words }],
+        limit: TEST_LIMIT,
+        parallel: boot::CPUS,
+        ..Job::default()
+    };
+    let environment = [
+        ("PATH", "/usr/sbin:/usr/bin".to_owned()),
+        ("VETH_AGENT", guest_path("veth-agent").display().to_string()),
+        ("VETH_TESTS_PATIENCE", PATIENCE.to_string()),
+    ];
+    job.environment.extend(environment.map(|(name, value)| (name.to_owned(), value)));
+    let tools = [("veth-agent", agent), (verifier::PROGRAM, asking)];
+    let own = suites.into_iter().chain(tools.map(|(name, file)| (name.to_owned(), file)));
+    let own: Vec<_> = own.map(|(name, file)| (file, guest_path(&name))).collect();
+    let userland = image::userland(&folder, &job, &own)?;
+    kernels.iter().map(|kernel| run_on(kernel, &folder, &userland)).collect()
+}
+
+/// A kernel that cannot be had or booted is its own failure; the others still run.
+fn run_on(kernel: &'static Kernel, folder: &Path, userland: &Path) -> Result<KernelReport> {
+    let started = Instant::now();
+    let mut report = KernelReport::new(kernel);
+    let booted = kernel.fetch(folder).and_then(|unpacked| {
+        let initramfs = image::with_modules(folder, kernel, &unpacked, userland)?;
+        boot::boot(&boot::Machine { kernel, unpacked: &unpacked, initramfs, folder }, &mut report)
+    });
+    if let Err(error) = booted {
+        report.broke(format!("{error:#}"));
+    }
+    report.took = started.elapsed();
+    eprintln!("vm: {}: {}", kernel.name, report.summary());
+    Ok(report)
+}
+
+/// Where our own binaries are inside a machine.
+fn guest_path(name: &str) -> PathBuf {
+    Path::new("/usr/local/bin").join(name)
+}
+
+/// Where packages, images, consoles and results are kept.
+fn folder() -> Result<PathBuf> {
+    let folder = workspace::root().join("target/vm");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
+}
