@@ -13,6 +13,7 @@ mod identity;
 mod list;
 mod metrics;
 mod metrics_prometheus;
+mod netkit;
 mod relations;
 mod residue;
 mod reuse;

@@ -2,6 +2,8 @@
 //! the end.
 
 use std::{
+    collections::BTreeMap,
+    fs,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -13,7 +15,7 @@ use crate::{
     process,
     setup::{self, Group},
     toolchain::find_command,
-    workspace,
+    verifier, vm, workspace,
 };
 
 /// What to test.
@@ -48,6 +50,9 @@ pub fn main(args: &Args) -> Result<()> {
     }
     outcomes.extend(unit_tests(&args.filter).into_iter().map(run));
     outcomes.extend(integration_tests(&args.filter, runner));
+    if args.filter.is_empty() {
+        outcomes.extend(other_kernels());
+    }
     report(&outcomes)
 }
 
@@ -78,9 +83,37 @@ fn integration_tests(filter: &[String], runner: Option<(String, String)>) -> Vec
     });
     let mut outcomes = vec![built];
     if let Some(agent) = agent {
-        outcomes.push(run(integration_step(&agent, filter, runner)));
+        let skipped = tempfile::NamedTempFile::new();
+        let mut step = integration_step(&agent, filter, runner);
+        if let Ok(file) = &skipped {
+            step.command.env(veth_vm::SKIPPED_VARIABLE, file.path());
+        }
+        outcomes.push(run(step));
+        tell_skipped(skipped.and_then(|file| fs::read_to_string(file.path())));
     }
     outcomes
+}
+
+/// Tests that did not run, by the feature that this kernel lacks: a line of the file each.
+fn tell_skipped(file: std::io::Result<String>) {
+    let mut skipped = BTreeMap::new();
+    match &file {
+        Ok(text) => text.lines().for_each(|feature| *skipped.entry(feature).or_insert(0) += 1),
+        Err(error) => eprintln!("test: what was skipped is not known: {error}"),
+    }
+    for (feature, tests) in skipped {
+        eprintln!("test: {tests} skipped, because this kernel has no {feature}");
+    }
+}
+
+/// What this kernel's verifier says, and the quick set on other kernels.
+fn other_kernels() -> Vec<Outcome> {
+    let verifier = timed("verifier", || verifier::check(&verifier::on_host()?));
+    if !vm::available() {
+        eprintln!("test: left out: other kernels, which come from Debian's packages for x86-64");
+        return vec![verifier];
+    }
+    vec![verifier, timed("quick tests on other kernels", vm::quick)]
 }
 
 fn integration_step(agent: &Path, filter: &[String], runner: Option<(String, String)>) -> Step {

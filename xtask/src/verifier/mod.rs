@@ -1,7 +1,7 @@
 //! `cargo xtask verifier`: what each kernel's verifier says of every program, against the table in
 //! `docs/verifier.md`.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -49,7 +49,8 @@ pub fn main(args: &Args) -> Result<()> {
 /// What this machine's kernel says. Its version is not in everybody's table.
 pub fn on_host() -> Result<Vec<Row>> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut ask = Command::new(workspace::build_bin("veth-tests", PROGRAM)?);
+    let program = workspace::build_bin("veth-tests", PROGRAM)?;
+    let mut ask = process::as_root(&program.display().to_string())?;
     read_rows(&version(&release), &process::read(&mut ask)?)
 }
 
