@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use veth_tests::{Node, Output, Picture, agent, agent_path, on_node, run, shell};
 
 use crate::{civil, one_line};
@@ -108,6 +108,31 @@ fn list_explains_what_it_could_not_see() {
             let line = one_line(&output)?;
             ensure!(line.contains("/run/netns/orange") && line.contains("root"), "{line}");
         }
+        Ok(())
+    });
+}
+
+/// What is attached is for root to see: others are told that they do not see it, and who would.
+#[test]
+fn programs_that_cannot_be_seen_are_not_shown_as_none() {
+    on_node(|node| {
+        open_the_door(node)?;
+        let file = node.file("t.yaml", TOPOLOGY)?;
+        let applied = agent(&format!("apply -f {}", file.display()))?;
+        ensure!(applied.code == 0, "{applied:?}");
+        for command in ["list", "list -o json", "status", "status -o json"] {
+            let output = as_nobody(node, command)?;
+            ensure!(output.code == 0, "{output:?}");
+            civil(&output)?;
+            let told =
+                |line: &str| line.contains("attached cannot be seen") && line.contains("root");
+            ensure!(output.stderr.lines().any(told), "{command}: {}", output.stderr);
+        }
+        let status = as_nobody(node, "status")?.stdout;
+        let tcx =
+            status.lines().find(|line| line.starts_with("TCX ")).context("no line for TCX")?;
+        ensure!(tcx.contains("unknown: not permitted; run it as root"), "{tcx}");
+        ensure!(status.contains("attach by an unknown way"), "{status}");
         Ok(())
     });
 }

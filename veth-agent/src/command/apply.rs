@@ -25,6 +25,9 @@ use crate::{
 /// Builds or repairs what a file declares.
 pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     let wanted = load(&args.file.file)?;
+    if !args.file.dry_run {
+        privileged("apply")?;
+    }
     let seen = inventory::snapshot(Depth::Routes).map_err(Failure::failed)?;
     let hooks = seen_hooks(pins, &seen);
     let attached = |end: EndId| hooks.get(&end).is_some_and(|hooks| hooks.complete());
@@ -33,7 +36,6 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     if args.file.dry_run {
         return show(&plan.actions);
     }
-    privileged("apply")?;
     let options = args.attach.resolve(args.file.hurry);
     options.mode.require().map_err(Failure::failed)?;
     let attachment = Attachment { pins: pins.clone(), options };
