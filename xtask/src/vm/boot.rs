@@ -13,11 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use veth_vm::Event;
 
-use super::{
-    TEST_LIMIT,
-    kernel::{Kernel, Unpacked},
-    report::KernelReport,
-};
+use super::{TEST_LIMIT, image, kernel::Kernel, report::KernelReport};
 
 /// Processors of a machine.
 pub const CPUS: usize = 2;
@@ -32,25 +28,32 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 const TAIL_LINES: usize = 40;
 
 /// What is booted.
-pub struct Machine<'a> {
-    /// Which kernel.
-    pub kernel: &'a Kernel,
-    /// Where it is.
-    pub unpacked: &'a Unpacked,
-    /// What it boots into.
-    pub initramfs: PathBuf,
-    /// Where the console goes.
-    pub folder: &'a Path,
+pub struct Machine {
+    kernel: PathBuf,
+    initramfs: PathBuf,
+    console: PathBuf,
+}
+
+impl Machine {
+    /// Fetches the kernel and packs what it boots into.
+    ///
+    /// # Errors
+    /// When the kernel cannot be had.
+    pub fn prepare(kernel: &Kernel, folder: &Path, userland: &Path) -> Result<Self> {
+        let unpacked = kernel.fetch(folder)?;
+        let initramfs = image::with_modules(folder, kernel, &unpacked, userland)?;
+        let console = folder.join(format!("console-{}.log", kernel.name));
+        Ok(Self { kernel: unpacked.image(), initramfs, console })
+    }
 }
 
 /// Boots the machine and puts what happens into `report`.
 ///
 /// # Errors
 /// When the machine does not come to the end of its job, with the console's last lines.
-pub fn boot(machine: &Machine<'_>, report: &mut KernelReport) -> Result<()> {
-    let console = machine.folder.join(format!("console-{}.log", machine.kernel.name));
+pub fn boot(machine: &Machine, report: &mut KernelReport) -> Result<()> {
     let started = Instant::now();
-    let mut emulator = command(machine, &console).spawn().context("qemu-system-x86_64")?;
+    let mut emulator = command(machine).spawn().context("qemu-system-x86_64")?;
     let events = listen(emulator.stdout.take().context("the emulator has no output")?);
     let mut finished = false;
     let outcome = loop {
@@ -76,19 +79,26 @@ pub fn boot(machine: &Machine<'_>, report: &mut KernelReport) -> Result<()> {
     emulator.wait()?;
     match outcome {
         Ok(()) => Ok(()),
-        Err(why) => bail!("{why}; the end of {}:\n{}", console.display(), tail(&console)),
+        Err(why) => {
+            bail!("{why}; the end of {}:\n{}", machine.console.display(), tail(&machine.console))
+        }
     }
 }
 
-fn command(machine: &Machine<'_>, console: &Path) -> Command {
+fn command(machine: &Machine) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
-    // KVM is not dependable inside other virtual machines.
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "4096"]);
+    // KVM is not dependable inside other virtual machines. One thread for all processors: with
+    // several, one of them may run code that another has just patched, and the kernel dies of its
+    // own breakpoint (seen in `netif_rx_internal`, when a static key was switched).
+    command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", "4096"]);
     command.args(["-smp", &CPUS.to_string()]);
     command.args(["-nodefaults", "-display", "none", "-no-reboot", "-nic", "none"]);
-    command.arg("-kernel").arg(machine.unpacked.image()).arg("-initrd").arg(&machine.initramfs);
+    command.arg("-kernel").arg(&machine.kernel).arg("-initrd").arg(&machine.initramfs);
     command.args(["-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off"]);
-    command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
+    command
+        .arg("-serial")
+        .arg(format!("file:{}", machine.console.display()))
+        .args(["-serial", "stdio"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     command
 }

@@ -3,6 +3,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread,
     time::Instant,
 };
 
@@ -139,23 +141,42 @@ fn run_suites(
     let own = suites.into_iter().chain(tools.map(|(name, file)| (name.to_owned(), file)));
     let own: Vec<_> = own.map(|(name, file)| (file, guest_path(&name))).collect();
     let userland = image::userland(&folder, &job, &own)?;
-    kernels.iter().map(|kernel| run_on(kernel, &folder, &userland)).collect()
+    let machines: Vec<_> = kernels
+        .iter()
+        .map(|kernel| (*kernel, boot::Machine::prepare(kernel, &folder, &userland)))
+        .collect();
+    Ok(in_parallel(machines, |(kernel, machine)| run_on(kernel, machine)))
 }
 
 /// A kernel that cannot be had or booted is its own failure; the others still run.
-fn run_on(kernel: &'static Kernel, folder: &Path, userland: &Path) -> Result<KernelReport> {
+fn run_on(kernel: &'static Kernel, machine: Result<boot::Machine>) -> KernelReport {
     let started = Instant::now();
     let mut report = KernelReport::new(kernel);
-    let booted = kernel.fetch(folder).and_then(|unpacked| {
-        let initramfs = image::with_modules(folder, kernel, &unpacked, userland)?;
-        boot::boot(&boot::Machine { kernel, unpacked: &unpacked, initramfs, folder }, &mut report)
-    });
-    if let Err(error) = booted {
+    if let Err(error) = machine.and_then(|machine| boot::boot(&machine, &mut report)) {
         report.broke(format!("{error:#}"));
     }
     report.took = started.elapsed();
     eprintln!("vm: {}: {}", kernel.name, report.summary());
-    Ok(report)
+    report
+}
+
+/// Does the work of each item, as many at once as this machine has processors, and gives the
+/// results in the items' order.
+fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let queue = Mutex::new(items.into_iter().enumerate());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let mut results: Vec<_> = thread::scope(|scope| {
+        let worker =
+            || std::iter::from_fn(next).map(|(n, item)| (n, work(item))).collect::<Vec<_>>();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        let joined = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.flatten().collect()
+    });
+    results.sort_by_key(|(n, _)| *n);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Where our own binaries are inside a machine.
