@@ -30,7 +30,7 @@ impl Reading {
         let (now, then) = (self.agent, earlier.agent);
         Self {
             kernel: self.kernel.since(earlier.kernel),
-            agent: EndCounters { rx: since(now.rx, then.rx), tx: since(now.tx, then.tx) },
+            agent: EndCounters { rx: since(now.rx, then.rx), tx: since(now.tx, then.tx), ..now },
         }
     }
 
@@ -90,7 +90,7 @@ pub fn counted(page: &Page, (netns, interface): End<'_>) -> Result<EndCounters> 
             segments: count("veth_agent_segments_total")?,
         })
     };
-    Ok(EndCounters { rx: direction("rx")?, tx: direction("tx")? })
+    Ok(EndCounters { rx: direction("rx")?, tx: direction("tx")?, ..EndCounters::default() })
 }
 
 /// Reads all `ends` once nothing moves on them any more: three times running the same.

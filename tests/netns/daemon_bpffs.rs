@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use veth_agent::preflight::Feature;
-use veth_tests::{Agent, Node, agent, expected, listed, on_node, run};
+use veth_tests::{Agent, Node, PINS, agent, expected, listed, on_node, run};
 
 fn pair(node: &Node) -> Result<()> {
     node.netns("blue")?;
@@ -67,7 +67,7 @@ fn a_bpffs_that_cannot_be_is_named() {
 fn another_layout_is_refused_and_mended(node: &Node, mode: &str, map: &str) -> Result<()> {
     pair(node)?;
     Agent::start(node, mode)?.stop(node, Signal::SIGTERM)?;
-    let pin = format!("/sys/fs/bpf/veth-agent/v1/maps/{map}");
+    let pin = format!("{PINS}/maps/{map}");
     std::fs::remove_file(&pin)?;
     run(&format!("bpftool map create {pin} type hash key 4 value 4 entries 8 name {map}"))?;
     let file = node.file("demo.yaml", "namespaces: [{ name: green }]\npairs: [{ name: demo, ends: [{ interface: t0 }, { namespace: green, interface: t1 }] }]")?;

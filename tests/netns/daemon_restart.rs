@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use nix::sys::signal::Signal;
 use veth_agent::preflight::Feature;
-use veth_tests::{Agent, LinkStats, Node, Page, agent, expected, lacks, link_stats, on_node, run};
+use veth_tests::{
+    Agent, LinkStats, Node, PINS, Page, agent, expected, lacks, link_stats, on_node, run,
+};
 
 const ENDS: [(&str, &str); 2] = [("orange", "tap1"), ("green", "tap2")];
 const FAMILIES: [&str; 2] = ["veth_agent_packets_total", "veth_agent_bytes_total"];
@@ -77,7 +79,7 @@ fn none_went_back(earlier: &Page, later: &Page) -> Result<()> {
 fn attachments(node: &Node) -> Result<BTreeMap<String, Vec<u64>>> {
     let mut found = BTreeMap::new();
     for kind in ["programs", "links"] {
-        for pin in std::fs::read_dir(format!("/sys/fs/bpf/veth-agent/v1/{kind}"))? {
+        for pin in std::fs::read_dir(format!("{PINS}/{kind}"))? {
             let path = pin?.path();
             let id = ProgramInfo::from_pin(&path).map_or(0, |program| program.id());
             found.insert(path.display().to_string(), vec![u64::from(id)]);

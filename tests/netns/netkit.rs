@@ -7,17 +7,17 @@ use veth_tests::{Agent, Node, agent, bearable, lacks, on_node, run, udp_both_way
 
 use crate::counts::{End, assert_equal_but_for_drops, at_rest, attached, quiet};
 
-const ENDS: [End<'_>; 2] = [("orange", "nk0"), ("green", "nk1")];
+const ENDS: [End<'_>; 2] = [("orange", "kit0"), ("green", "kit1")];
 const SITES: [(&str, &str); 2] = [("orange", "10.0.0.1"), ("green", "10.0.0.2")];
 
-/// A pair that is up. Older `ip`s know nothing of the kind but its name: the kernel names the ends.
+/// A pair that is up. Older `ip`s know nothing of the kind but its name: the kernel names the peer.
 fn pair(node: &Node) -> Result<()> {
     quiet(node, &["orange", "green"])?;
-    run("ip -n orange link add nk0 type netkit")?;
+    run("ip -n orange link add kit0 type netkit")?;
     let made = run("ip -n orange -o link show type netkit")?.stdout;
     let peer = made.lines().filter_map(|line| line.split(": ").nth(1)?.split('@').next());
-    let peer = peer.filter(|name| *name != "nk0").last().context("no peer")?.to_owned();
-    run(&format!("ip -n orange link set {peer} netns green name nk1"))?;
+    let peer = peer.rev().find(|name: &&str| *name != "kit0").context("no peer")?.to_owned();
+    run(&format!("ip -n orange link set {peer} netns green name kit1"))?;
     for ((netns, interface), (_, address)) in ENDS.into_iter().zip(SITES) {
         run(&format!("ip -n {netns} address add {address}/24 dev {interface}"))?;
         run(&format!("ip -n {netns} link set {interface} up"))?;

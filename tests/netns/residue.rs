@@ -7,9 +7,7 @@ use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs}
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use veth_agent::preflight::Feature;
-use veth_tests::{Agent, Node, agent, expected, lacks, listed, on_node, run};
-
-const PROGRAMS: &str = "/sys/fs/bpf/veth-agent/v1/programs";
+use veth_tests::{Agent, Node, PINS, agent, expected, lacks, listed, on_node, run};
 
 const TOPOLOGY: &str = "
 namespaces: [{ name: orange }, { name: green }]
@@ -69,7 +67,7 @@ fn tcx(node: &Node, netns: &str, interface: &str) -> Result<Vec<u32>> {
 
 /// Ids of all programs that the agent has pinned.
 fn pinned_programs() -> Result<BTreeSet<u32>> {
-    let pins = std::fs::read_dir(PROGRAMS)?;
+    let pins = std::fs::read_dir(format!("{PINS}/programs"))?;
     pins.map(|pin| Ok(ProgramInfo::from_pin(pin?.path())?.id())).collect()
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use veth_tests::{Agent, LinkStats, Node, Page, agent, link_stats, on_node, run, shell, try_run};
+use veth_tests::{
+    Agent, LinkStats, Node, PINS, Page, agent, link_stats, on_node, run, shell, try_run,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 /// Ethernet header, IP header, ICMP header and ping's default payload.
@@ -377,8 +379,8 @@ pairs:
             Ok((pairs == 0.0 && series == 0 && listed()?.is_empty()).then_some(()))
         })?;
         node.eventually("no program is left", SOON, || {
-            let links = std::fs::read_dir("/sys/fs/bpf/veth-agent/v1/links")?.count();
-            let programs = std::fs::read_dir("/sys/fs/bpf/veth-agent/v1/programs")?.count();
+            let links = std::fs::read_dir(format!("{PINS}/links"))?.count();
+            let programs = std::fs::read_dir(format!("{PINS}/programs"))?.count();
             Ok((links + programs == 0).then_some(()))
         })?;
         assert_eq!(daemon.get("/healthz")?.0, 200);

@@ -17,10 +17,9 @@ use veth_common::{
     journal::{Journal, RCU_EXPEDITED},
 };
 use veth_tests::{
-    Agent, Foreign, Node, StatusHook, agent, lacks, link_stats, on_node, run, status_hooks,
+    Agent, Foreign, Node, PINS, StatusHook, agent, lacks, link_stats, on_node, run, status_hooks,
 };
 
-const PINS: &str = "/sys/fs/bpf/veth-agent/v1";
 const RCU: &str = "/sys/kernel/rcu_expedited";
 
 fn pins(folder: &str) -> Result<Vec<PathBuf>> {
@@ -75,7 +74,7 @@ fn pair(node: &Node, by: &str) -> Result<()> {
     )?;
     let applied = agent(&format!("apply --attach {by} -f {}", file.display()))?;
     ensure!(applied.code == 0, "{}", applied.stderr);
-    Ok(())
+    node.acquaint([("orange", "tap1", "10.0.0.1"), ("green", "tap2", "10.0.0.2")])
 }
 
 fn ping(count: u64) -> Result<()> {
@@ -131,12 +130,12 @@ fn another_builds_programs_are_replaced_in_place_and_counters_go_on() {
 
 /// Puts another program behind a pin of the agent's and into the filter that runs it; says which.
 fn disguise(hook: &StatusHook) -> Result<u64> {
-    let pin = format!("veth-agent/v1/programs/{}-{}", hook.cookie, hook.hook);
-    fs::remove_file(format!("/sys/fs/bpf/{pin}"))?;
-    let id = Foreign::load(&pin)?.id()?;
+    let pin = format!("{PINS}/programs/{}-{}", hook.cookie, hook.hook);
+    fs::remove_file(&pin)?;
+    let id = Foreign::load(pin.trim_start_matches("/sys/fs/bpf/"))?.id()?;
     run(&format!(
         "nsenter --net=/run/netns/{} tc filter replace dev {} {} pref 1 handle 1 protocol all \
-         bpf da object-pinned /sys/fs/bpf/{pin}",
+         bpf da object-pinned {pin}",
         hook.netns, hook.interface, hook.hook
     ))?;
     Ok(u64::from(id))

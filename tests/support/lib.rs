@@ -19,6 +19,9 @@ mod status;
 mod traffic;
 mod xdp;
 
+/// Where the agent's pins of this ABI are.
+pub const PINS: &str = "/sys/fs/bpf/veth-agent/v2";
+
 pub use agent::{Agent, agent, agent_path};
 pub use background::{Background, Unnamed};
 pub use command::{Output, run, shell, try_run};

@@ -108,6 +108,23 @@ impl Node {
         Ok(())
     }
 
+    /// Tells two ends each other's MAC for good, so that they never ask: not at the first packet, and
+    /// not again seconds later, in the midst of a count. Each is `(netns, interface, address)`.
+    ///
+    /// # Errors
+    /// When an end is not there.
+    pub fn acquaint(&self, ends: [(&str, &str, &str); 2]) -> Result<()> {
+        let [one, other] = ends;
+        for ((netns, interface, _), (far, end, address)) in [(one, other), (other, one)] {
+            let shown = run(&format!("ip -n {far} -br link show dev {end}"))?.stdout;
+            let mac = shown.split_whitespace().nth(2).context("no MAC")?.to_owned();
+            run(&format!(
+                "ip -n {netns} neighbour replace {address} lladdr {mac} dev {interface} nud permanent"
+            ))?;
+        }
+        Ok(())
+    }
+
     /// Runs `work` on a thread inside a named namespace.
     ///
     /// # Errors

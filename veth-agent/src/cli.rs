@@ -176,7 +176,7 @@ pub enum StatusOutput {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A file with the same settings: listen, linger, attach, max_ends,
+    /// A file with the same settings: listen, linger, lease, attach, max_ends,
     /// expedite_rcu. Flags win.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -186,6 +186,9 @@ pub struct RunArgs {
     /// How long the series of an end outlive it [default: 5m].
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub linger: Option<Duration>,
+    /// How long packets may take the fast path after the agent was last alive [default: 60s].
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub lease: Option<Duration>,
     /// How programs are attached.
     #[command(flatten)]
     pub attach: AttachArgs,

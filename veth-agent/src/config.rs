@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::{
     cli::{AttachArgs, HurryArgs, RunArgs},
     datapath::{AttachMode, AttachOptions},
+    fastpath::lease,
 };
 
 /// How many ends fit where nothing else is said.
@@ -24,6 +25,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How long the series of an end outlive it.
     pub linger: Duration,
+    /// How long the fast path may be taken after the agent was last alive.
+    pub lease: Duration,
     /// How programs are attached.
     pub attach: AttachOptions,
 }
@@ -55,6 +58,7 @@ pub enum ConfigError {
 struct File {
     listen: Option<SocketAddr>,
     linger: Option<String>,
+    lease: Option<String>,
     attach: Option<AttachMode>,
     max_ends: Option<u32>,
     expedite_rcu: bool,
@@ -68,10 +72,11 @@ impl Config {
     pub fn resolve(args: &RunArgs) -> Result<Self, Vec<ConfigError>> {
         let path = args.config.as_deref();
         let file = path.map(read).transpose().map_err(|error| vec![error])?.unwrap_or_default();
-        let (linger, max_ends) = file.check(path)?;
+        let Checked { linger, lease, max_ends } = file.check(path)?;
         Ok(Self {
             listen: args.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
             linger: args.linger.or(linger).unwrap_or(DEFAULT_LINGER),
+            lease: args.lease.or(lease).unwrap_or(lease::DEFAULT),
             attach: AttachOptions {
                 mode: args.attach.attach.or(file.attach).unwrap_or_default(),
                 max_ends: args.attach.max_ends.or(max_ends).unwrap_or(DEFAULT_MAX_ENDS),
@@ -103,25 +108,33 @@ fn read(path: &Path) -> Result<File, ConfigError> {
     })
 }
 
+/// What the file says, read.
+struct Checked {
+    linger: Option<Duration>,
+    lease: Option<Duration>,
+    max_ends: Option<u32>,
+}
+
 impl File {
-    fn check(
-        &self,
-        path: Option<&Path>,
-    ) -> Result<(Option<Duration>, Option<u32>), Vec<ConfigError>> {
+    fn check(&self, path: Option<&Path>) -> Result<Checked, Vec<ConfigError>> {
         let mut mistakes = Vec::new();
         let mut mistake = |reason: String| {
             let path = path.map(|path| path.display().to_string()).unwrap_or_default();
             mistakes.push(ConfigError::Parse { path, reason });
         };
-        let linger = self.linger.as_deref().map(humantime::parse_duration).transpose();
-        if let Err(error) = &linger {
-            mistake(format!("linger: {error}; write for example 5m"));
-        }
+        let mut time = |name, written: &Option<String>, example| match written.as_deref() {
+            None => None,
+            Some(text) => humantime::parse_duration(text)
+                .map_err(|error| mistake(format!("{name}: {error}; write for example {example}")))
+                .ok(),
+        };
+        let linger = time("linger", &self.linger, "5m");
+        let lease = time("lease", &self.lease, "60s");
         if !self.max_ends.is_none_or(|ends| (1..=1_048_576).contains(&ends)) {
             mistake("max_ends: use 1 to 1048576".to_owned());
         }
         if mistakes.is_empty() {
-            Ok((linger.unwrap_or_default(), self.max_ends))
+            Ok(Checked { linger, lease, max_ends: self.max_ends })
         } else {
             Err(mistakes)
         }

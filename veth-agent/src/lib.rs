@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod datapath;
 pub mod export;
+pub mod fastpath;
 pub mod inventory;
 pub mod mark;
 pub mod netlink;

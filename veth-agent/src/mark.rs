@@ -20,13 +20,16 @@ pub struct PairMark {
     pub pair: PairName,
     /// The datapath that the file asked for.
     pub datapath: Datapath,
+    /// The file wants it whatever it may skip.
+    pub force: bool,
 }
 
 impl PairMark {
     /// The alias to set: at most 255 bytes (`IFALIASZ`).
     #[must_use]
     pub fn alias(&self) -> String {
-        format!("{PREFIX}{};datapath={}", self.pair, self.datapath)
+        let force = if self.force { ";force" } else { "" };
+        format!("{PREFIX}{};datapath={}{force}", self.pair, self.datapath)
     }
 
     /// Reads an alias. Somebody else's gives nothing.
@@ -39,7 +42,8 @@ impl PairMark {
             "xdp" => Datapath::Xdp,
             _ => return None,
         };
-        Some(Self { pair: pair.parse().ok()?, datapath })
+        let force = rest.split(';').any(|field| field == "force");
+        Some(Self { pair: pair.parse().ok()?, datapath, force })
     }
 }
 
@@ -56,8 +60,10 @@ mod tests {
     #[test]
     fn a_mark_survives_the_alias() -> Result<(), crate::types::ValueError> {
         for datapath in [Datapath::Observe, Datapath::Tc, Datapath::Xdp] {
-            let mark = PairMark { pair: "pod a: b".parse()?, datapath };
-            assert_eq!(PairMark::parse(&mark.alias()), Some(mark));
+            for force in [false, true] {
+                let mark = PairMark { pair: "pod a: b".parse()?, datapath, force };
+                assert_eq!(PairMark::parse(&mark.alias()), Some(mark));
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The daemon: its tasks, and their end.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,12 +12,14 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinError,
+    time::MissedTickBehavior,
 };
 
 use crate::{
     config::Config,
-    datapath::{self, Daemon, DatapathError, Maps, Outcome, Pins, Scope},
+    datapath::{self, Daemon, DatapathError, Lock, Maps, Outcome, Pins, Scope},
     export::{self, Metrics, ServerError, SharedView},
+    fastpath::{self, Verdict, lease},
     inventory::{self, Change, Depth, DiscoverError, Inventory, Pending, WatchError},
     types::NetnsCookie,
 };
@@ -27,6 +29,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often everything is looked at anew, in case something changed that no event tells of.
 const RESYNC: Duration = Duration::from_secs(60);
+
+/// How often it is looked at what the fast path skips. Not every change there comes as an event.
+const AUDIT: Duration = Duration::from_secs(2);
 
 /// Why the daemon cannot run.
 #[derive(Debug, Error)]
@@ -118,6 +123,7 @@ struct State {
     view: SharedView,
     inventory: Inventory,
     complained: BTreeSet<String>,
+    verdicts: BTreeMap<String, Verdict>,
 }
 
 impl Keeper {
@@ -125,7 +131,14 @@ impl Keeper {
         // Listening begins before the first picture, so that nothing falls in between.
         let pending = inventory::watch()?;
         let inventory = Inventory::take_numbered(Depth::Links)?;
-        let state = State { pins, config, view, inventory, complained: BTreeSet::new() };
+        let state = State {
+            pins,
+            config,
+            view,
+            inventory,
+            complained: BTreeSet::new(),
+            verdicts: BTreeMap::new(),
+        };
         Ok(Self { state: Some(state), pending })
     }
 
@@ -134,6 +147,8 @@ impl Keeper {
         self.round(None).await?;
         let mut resync = tokio::time::interval_at(tokio::time::Instant::now() + RESYNC, RESYNC);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut audit = tokio::time::interval_at(tokio::time::Instant::now() + AUDIT, AUDIT);
+        audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 change = self.pending.take() => self.round(Some(change)).await?,
@@ -141,16 +156,33 @@ impl Keeper {
                     self.round(Some(Change { everything: true, ..Change::default() })).await?;
                 }
                 _ = tick.tick() => self.expire(),
+                _ = audit.tick() => self.audit().await?,
             }
         }
     }
 
     /// One round, off the thread that serves. `None` is the first.
     async fn round(&mut self, change: Option<Change>) -> Result<(), RunError> {
-        let Some(mut state) = self.state.take() else { return future::pending().await };
         let overruns = self.pending.overruns();
+        self.off_thread(move |state| {
+            state.round(change, overruns)?;
+            state.accelerate()
+        })
+        .await
+    }
+
+    /// Looks again at what the fast path skips, and renews its lease.
+    async fn audit(&mut self) -> Result<(), RunError> {
+        self.off_thread(State::accelerate).await
+    }
+
+    async fn off_thread(
+        &mut self,
+        work: impl FnOnce(&mut State) -> Result<(), RunError> + Send + 'static,
+    ) -> Result<(), RunError> {
+        let Some(mut state) = self.state.take() else { return future::pending().await };
         let (state, result) = tokio::task::spawn_blocking(move || {
-            let result = state.round(change, overruns);
+            let result = work(&mut state);
             (state, result)
         })
         .await?;
@@ -232,6 +264,43 @@ impl State {
         let mut maps = Maps::open(&self.pins, self.config.attach.max_ends)?;
         let snapshot = &self.inventory.snapshot;
         Ok(datapath::reconcile(&self.pins, &mut maps, snapshot, &scope, self.config.attach)?)
+    }
+
+    /// Brings the fast path to what the node is like now. What goes wrong there costs speed alone:
+    /// without a renewed lease, packets take the stack.
+    fn accelerate(&mut self) -> Result<(), RunError> {
+        let snapshot = &self.inventory.snapshot;
+        let near = fastpath::near_ends(snapshot);
+        if near.is_empty() && self.verdicts.is_empty() {
+            return Ok(());
+        }
+        let facts = fastpath::gather(&self.pins, snapshot, &near);
+        let plan = {
+            let _lock = Lock::acquire(&self.pins)?;
+            let mut maps = Maps::open(&self.pins, self.config.attach.max_ends)?;
+            let plan = fastpath::plan_for(&maps, snapshot, &facts)?;
+            let synced = fastpath::sync(&mut maps, snapshot, &plan);
+            let renewed = synced.and_then(|_| Ok(lease::renew(&mut maps, self.config.lease)?));
+            if let Err(error) = renewed {
+                tracing::warn!("the fast path is not kept up, its lease runs out: {error}");
+            }
+            plan
+        };
+        self.say_verdicts(plan.verdicts);
+        Ok(())
+    }
+
+    /// Each verdict once, for as long as it stands.
+    fn say_verdicts(&mut self, verdicts: BTreeMap<String, Verdict>) {
+        for (pair, verdict) in &verdicts {
+            if self.verdicts.get(pair) != Some(verdict) {
+                match verdict {
+                    Verdict::Active(_) => tracing::info!(pair, "fast path: {verdict}"),
+                    _ => tracing::warn!(pair, "fast path: {verdict}"),
+                }
+            }
+        }
+        self.verdicts = verdicts;
     }
 
     fn report(&mut self, outcome: &Outcome, first: bool, whole: bool) {

@@ -20,6 +20,8 @@ pub struct EndCounters {
     pub rx: Counters,
     /// Sent by the end: TC egress.
     pub tx: Counters,
+    /// Received packets that went on by the fast path, TC and XDP.
+    pub redirected: [u64; 2],
 }
 
 /// Direction of a packet, from the end's own point of view.
@@ -55,7 +57,10 @@ impl EndCounters {
     /// The sum of two readings, for example of two CPUs.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        Self { rx: self.rx.plus(other.rx), tx: self.tx.plus(other.tx) }
+        let [tc, xdp] = self.redirected;
+        let redirected =
+            [tc.wrapping_add(other.redirected[0]), xdp.wrapping_add(other.redirected[1])];
+        Self { rx: self.rx.plus(other.rx), tx: self.tx.plus(other.tx), redirected }
     }
 
     /// The counters of one direction.

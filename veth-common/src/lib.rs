@@ -5,6 +5,7 @@
 pub mod abi;
 pub mod counters;
 pub mod endpoint;
+pub mod fastpath;
 pub mod globals;
 pub mod journal;
 pub mod names;

@@ -15,5 +15,15 @@ pub const MAP_ENDS: &str = "va_ends";
 pub const MAP_COUNTERS: &str = "va_counters";
 /// Per-CPU array of one `u64`: packets of ends that have no slot.
 pub const MAP_UNKNOWN: &str = "va_unknown";
+/// Array: slot to one of [`crate::fastpath::mode`].
+pub const MAP_MODES: &str = "va_modes";
+/// Hash map: [`crate::fastpath::EndpointKey`] to [`crate::fastpath::Endpoint`].
+pub const MAP_ENDPOINTS: &str = "va_endpoints";
+/// Device map: a place to the index of a near end, as long as the device lives.
+pub const MAP_DEVICES: &str = "va_devices";
+/// Array of one `u64`: until when, in ns of `CLOCK_MONOTONIC`, the fast path may be taken.
+pub const MAP_LEASE: &str = "va_lease";
+/// Per-CPU hash map: slot to [`crate::fastpath::Fallbacks`], for ends of the fast path.
+pub const MAP_FALLBACKS: &str = "va_fallbacks";
 /// Hash map: [`crate::endpoint::EndKey`] to [`crate::journal::Journal`].
 pub const MAP_JOURNAL: &str = "va_journal";

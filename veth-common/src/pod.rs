@@ -7,14 +7,18 @@ use aya::Pod;
 use crate::{
     counters::{Counters, EndCounters},
     endpoint::{EndKey, EndSlot},
+    fastpath::{Endpoint, EndpointKey, Fallbacks},
     journal::Journal,
 };
 
 const _: () = {
     assert!(size_of::<Counters>() == 24 && align_of::<Counters>() == 8);
-    assert!(size_of::<EndCounters>() == 48 && offset_of!(EndCounters, tx) == 24);
+    assert!(size_of::<EndCounters>() == 64 && offset_of!(EndCounters, tx) == 24);
     assert!(size_of::<EndKey>() == 16 && offset_of!(EndKey, padding) == 12);
     assert!(size_of::<EndSlot>() == 8);
+    assert!(size_of::<EndpointKey>() == 24 && offset_of!(EndpointKey, address) == 8);
+    assert!(size_of::<Endpoint>() == 32 && offset_of!(Endpoint, near_mac) == 26);
+    assert!(size_of::<Fallbacks>() == 128);
     assert!(size_of::<Journal>() == 8 && offset_of!(Journal, egress_priority) == 6);
 };
 
@@ -27,5 +31,11 @@ unsafe impl Pod for EndCounters {}
 unsafe impl Pod for EndKey {}
 // SAFETY: as above.
 unsafe impl Pod for EndSlot {}
+// SAFETY: as above.
+unsafe impl Pod for EndpointKey {}
+// SAFETY: as above.
+unsafe impl Pod for Endpoint {}
+// SAFETY: as above.
+unsafe impl Pod for Fallbacks {}
 // SAFETY: as above.
 unsafe impl Pod for Journal {}

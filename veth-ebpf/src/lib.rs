@@ -2,9 +2,11 @@
 //! for the kernel and, for its tests, for the host. The objects in `src/bin` are thin entry points.
 #![no_std]
 
+pub mod datapath;
 pub mod maps;
 pub mod observe;
 pub mod packet;
+pub mod parse;
 
 /// A TC verdict that leaves the packet to whatever comes next in the chain (`TCX_NEXT`,
 /// `TC_ACT_UNSPEC`). `TC_ACT_OK` would end the chain and switch off other people's programs.

@@ -2,13 +2,17 @@
 //! their capacity, before it loads an object.
 
 use aya_ebpf::{
+    helpers::generated::bpf_ktime_get_coarse_ns,
     macros::map,
-    maps::{HashMap, PerCpuArray},
+    maps::{Array, DevMap, HashMap, PerCpuArray, PerCpuHashMap},
 };
 use veth_common::{
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
+    fastpath::{Endpoint, EndpointKey, Fallback, Fallbacks, mode},
 };
+
+use crate::datapath::Tables;
 
 #[map(name = "va_ends")]
 static ENDS: HashMap<EndKey, EndSlot> = HashMap::with_max_entries(8192, 0);
@@ -19,13 +23,71 @@ static COUNTERS: PerCpuArray<EndCounters> = PerCpuArray::with_max_entries(8192, 
 #[map(name = "va_unknown")]
 static UNKNOWN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// The slot of an end, if the agent has given it one.
+#[map(name = "va_modes")]
+static MODES: Array<u32> = Array::with_max_entries(8192, 0);
+
+#[map(name = "va_endpoints")]
+static ENDPOINTS: HashMap<EndpointKey, Endpoint> = HashMap::with_max_entries(8192, 0);
+
+#[map(name = "va_devices")]
+static DEVICES: DevMap = DevMap::with_max_entries(8192, 0);
+
+#[map(name = "va_lease")]
+static LEASE: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map(name = "va_fallbacks")]
+static FALLBACKS: PerCpuHashMap<u32, Fallbacks> = PerCpuHashMap::with_max_entries(8192, 1);
+
+/// What the agent knows of an end, if it has given it a slot.
 #[inline(always)]
-pub fn slot(key: &EndKey) -> Option<u32> {
+pub fn end(key: &EndKey) -> Option<EndSlot> {
     // SAFETY: the agent writes an entry once, before it attaches the end's programs, and deletes
     // it after they are gone; a reader in between sees a whole value, and a stale slot is only a
     // wrong index into an array whose bounds the kernel checks.
-    unsafe { ENDS.get(key) }.map(|end| end.slot)
+    unsafe { ENDS.get(key) }.copied()
+}
+
+/// How the packets of a slot's end travel.
+#[inline(always)]
+pub fn mode_of(slot: u32) -> u32 {
+    MODES.get(slot).copied().unwrap_or(mode::OBSERVE)
+}
+
+/// The tables of the fast path, for the programs of one namespace.
+pub struct FastPath {
+    /// Cookie of the namespace.
+    pub netns_cookie: u64,
+}
+
+impl Tables for FastPath {
+    #[inline(always)]
+    fn leased(&self) -> bool {
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        LEASE.get(0).is_some_and(|until| now < *until)
+    }
+
+    #[inline(always)]
+    fn endpoint(&self, address: [u8; 16]) -> Option<Endpoint> {
+        let key = EndpointKey { netns_cookie: self.netns_cookie, address };
+        // SAFETY: between taking entries out and putting others in, the agent waits until no
+        // program reads any more (`membarrier(2)`), so an entry never turns into another's.
+        unsafe { ENDPOINTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn device(&self, place: u32) -> Option<u32> {
+        DEVICES.get_ifindex(place)
+    }
+}
+
+/// Counts a packet of an end of the fast path that went to the stack.
+#[inline(always)]
+pub fn count_fallback(slot: u32, reason: Fallback) {
+    if let Some(fallbacks) = FALLBACKS.get_ptr_mut(slot) {
+        // SAFETY: as in `counters`.
+        unsafe { (*fallbacks).add(reason) };
+    }
 }
 
 /// This CPU's counters of `slot`.

@@ -1,6 +1,11 @@
 //! The only place that reads the kernel's packet context.
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::{bindings::BPF_F_RECOMPUTE_CSUM, helpers::bpf_redirect_peer, programs::TcContext};
+
+use crate::datapath::Rewrite;
+
+/// `PACKET_HOST`, `include/uapi/linux/if_packet.h`.
+const PACKET_HOST: u32 = 0;
 
 /// What the programs ask of a packet.
 pub trait Packet {
@@ -10,6 +15,12 @@ pub trait Packet {
     fn bytes(&self) -> u32;
     /// Frames that a wire would carry for this packet, at least 1.
     fn segments(&self) -> u32;
+    /// Payload of one segment; 0 for a packet that is not GSO.
+    fn gso_size(&self) -> u32;
+    /// Whether a VLAN tag lies beside the packet.
+    fn is_tagged(&self) -> bool;
+    /// `N` bytes from `offset` on, `None` where the packet is shorter.
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
 }
 
 impl Packet for TcContext {
@@ -32,4 +43,44 @@ impl Packet for TcContext {
         // Zero for a packet that is not GSO.
         if segments == 0 { 1 } else { segments }
     }
+
+    #[inline(always)]
+    fn gso_size(&self) -> u32 {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.skb.skb).gso_size }
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.skb.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        // The helper also finds what lies outside the linear part.
+        self.load::<[u8; N]>(offset as usize).ok()
+    }
+}
+
+/// Does to a packet what a verdict says, and gives the action code for it. `None` where the kernel
+/// had no memory for the change; the packet is as it was.
+#[inline(always)]
+pub fn send(ctx: &TcContext, ifindex: u32, rewrite: &Rewrite) -> Option<i32> {
+    let written = match rewrite {
+        Rewrite::Nothing => Ok(()),
+        Rewrite::V4(bytes) => ctx.store(0, bytes, u64::from(BPF_F_RECOMPUTE_CSUM)),
+        Rewrite::V6(bytes) => ctx.store(0, bytes, u64::from(BPF_F_RECOMPUTE_CSUM)),
+    };
+    written.ok()?;
+    // The far end is who it is for, whatever the frame looked like from here. What is routed is the
+    // host's already, and for what is bridged nothing has been written, so nothing is half done.
+    // SAFETY: as in `ifindex`.
+    if unsafe { (*ctx.skb.skb).pkt_type } != PACKET_HOST {
+        ctx.change_type(PACKET_HOST).ok()?;
+    }
+    // A mark of this namespace means nothing in another (kernels before 6.14.7 do not clear it).
+    ctx.set_mark(0);
+    // SAFETY: a helper without pointers.
+    Some(unsafe { bpf_redirect_peer(ifindex, 0) } as i32)
 }

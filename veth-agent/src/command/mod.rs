@@ -3,6 +3,7 @@
 mod apply;
 mod detach;
 mod escape;
+mod fast_path_view;
 mod list;
 mod netns_view;
 mod run;

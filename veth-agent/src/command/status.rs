@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt::Write as _, thread, time::Duration};
 use serde::Serialize;
 
 use super::{
-    Failure, escape, netns_view::NetnsView, print, say_unseen, seen_hooks, table::lay_out,
+    Failure, escape, fast_path_view::FastPathView, netns_view::NetnsView, print, say, say_unseen,
+    seen_hooks, table::lay_out,
 };
 use crate::{
     cli::{StatusArgs, StatusOutput},
@@ -23,7 +24,11 @@ pub fn status(pins: &Pins, args: &StatusArgs) -> Result<(), Failure> {
         Some(time) => measure(pins, time)?,
         None => datapath::runs(pins).unwrap_or_default(),
     };
-    let document = Document::new(pins, ends(&snapshot, &hooks, &runs));
+    let fast_path = FastPathView::take(pins, &snapshot).unwrap_or_else(|error| {
+        say(&format!("the fast path cannot be seen: {error}; run it as root"));
+        None
+    });
+    let document = Document::new(pins, ends(&snapshot, &hooks, &runs), fast_path);
     let text = match args.output {
         StatusOutput::Json => serde_json::to_string(&document).map_err(Failure::failed)? + "\n",
         StatusOutput::Table => table(&document),
@@ -55,6 +60,7 @@ struct Document {
     bpffs: String,
     daemon: bool,
     ends: Vec<EndView>,
+    fast_path: Option<FastPathView>,
     features: Vec<FeatureView>,
 }
 
@@ -94,7 +100,7 @@ struct FeatureView {
 }
 
 impl Document {
-    fn new(pins: &Pins, ends: Vec<EndView>) -> Self {
+    fn new(pins: &Pins, ends: Vec<EndView>, fast_path: Option<FastPathView>) -> Self {
         Self {
             schema_version: 1,
             version: env!("CARGO_PKG_VERSION"),
@@ -107,6 +113,7 @@ impl Document {
             bpffs: pins.base().display().to_string(),
             daemon: Daemon::is_running(pins),
             ends,
+            fast_path,
             features: Feature::ALL.into_iter().map(FeatureView::new).collect(),
         }
     }
@@ -183,6 +190,10 @@ fn table(document: &Document) -> String {
     if !blind.is_empty() {
         text.push('\n');
         text.push_str(&blind);
+    }
+    if let Some(fast_path) = &document.fast_path {
+        text.push('\n');
+        text.push_str(&fast_path.lines());
     }
     text.push('\n');
     text.push_str(&lay_out(&feature_rows(&document.features)));

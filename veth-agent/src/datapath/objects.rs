@@ -2,13 +2,20 @@
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{HashMap, Map, MapData, MapError, MapInfo, PerCpuArray},
+    maps::{Array, DevMap, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuHashMap},
     programs::{ProgramInfo, SchedClassifier},
 };
-use aya_obj::generated::bpf_map_type::{self, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY};
+use aya_obj::generated::{
+    BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG,
+    bpf_map_type::{
+        self, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_HASH,
+        BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH,
+    },
+};
 use veth_common::{
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
+    fastpath::{Endpoint, EndpointKey, Fallbacks},
     globals,
     journal::Journal,
     names,
@@ -27,10 +34,22 @@ pub struct Maps {
     pub counters: PerCpuArray<MapData, EndCounters>,
     /// Packets of ends without a slot.
     pub unknown: PerCpuArray<MapData, u64>,
+    /// How the packets of each slot's end travel.
+    pub modes: Array<MapData, u32>,
+    /// Where packets for an address go.
+    pub endpoints: HashMap<MapData, EndpointKey, Endpoint>,
+    /// The near ends of the fast path, by slot.
+    pub devices: DevMap<MapData>,
+    /// Until when the fast path may be taken.
+    pub lease: Array<MapData, u64>,
+    /// Why packets did not take it, by slot.
+    pub fallbacks: PerCpuHashMap<MapData, u32, Fallbacks>,
     /// What was changed that is not ours.
     pub journal: HashMap<MapData, EndKey, Journal>,
     /// How many ends fit.
     pub capacity: u32,
+    /// How many addresses fit.
+    pub endpoint_capacity: u32,
 }
 
 /// What a map must look like.
@@ -40,26 +59,49 @@ struct Layout {
     key: u32,
     value: u32,
     entries: u32,
+    /// What it is made with.
+    flags: u32,
+    /// What the kernel then says of it.
+    shown_flags: u32,
 }
 
 const fn size<T>() -> u32 {
     size_of::<T>() as u32
 }
 
-impl Layout {
-    const fn all(capacity: u32) -> [Self; 4] {
-        let (hash, array) = (BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY);
-        let layout = Self::new;
-        [
-            layout(names::MAP_ENDS, hash, size::<EndKey>(), size::<EndSlot>(), capacity),
-            layout(names::MAP_COUNTERS, array, 4, size::<EndCounters>(), capacity),
-            layout(names::MAP_UNKNOWN, array, 4, size::<u64>(), 1),
-            layout(names::MAP_JOURNAL, hash, size::<EndKey>(), size::<Journal>(), capacity),
-        ]
-    }
-}
+/// Addresses that an end has on average, at the most.
+const ADDRESSES: u32 = 4;
 
 impl Layout {
+    const fn all(capacity: u32) -> [Self; 9] {
+        let (hash, array) = (BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY);
+        let per_cpu = BPF_MAP_TYPE_PERCPU_ARRAY;
+        let addresses = capacity.saturating_mul(ADDRESSES);
+        let (end, slot) = (size::<EndKey>(), size::<u32>());
+        let endpoint = (size::<EndpointKey>(), size::<Endpoint>());
+        let layout = Self::new;
+        [
+            layout(names::MAP_ENDS, hash, end, size::<EndSlot>(), capacity),
+            layout(names::MAP_COUNTERS, per_cpu, slot, size::<EndCounters>(), capacity),
+            layout(names::MAP_UNKNOWN, per_cpu, slot, size::<u64>(), 1),
+            layout(names::MAP_MODES, array, slot, size::<u32>(), capacity),
+            layout(names::MAP_ENDPOINTS, hash, endpoint.0, endpoint.1, addresses),
+            // `bpf_devmap_val`. The kernel adds a flag by itself (`kernel/bpf/devmap.c`).
+            layout(names::MAP_DEVICES, BPF_MAP_TYPE_DEVMAP, slot, 8, capacity)
+                .flags(0, BPF_F_RDONLY_PROG),
+            layout(names::MAP_LEASE, array, slot, size::<u64>(), 1),
+            layout(
+                names::MAP_FALLBACKS,
+                BPF_MAP_TYPE_PERCPU_HASH,
+                slot,
+                size::<Fallbacks>(),
+                capacity,
+            )
+            .flags(BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC),
+            layout(names::MAP_JOURNAL, hash, end, size::<Journal>(), capacity),
+        ]
+    }
+
     const fn new(
         name: &'static str,
         map_type: bpf_map_type,
@@ -67,7 +109,11 @@ impl Layout {
         value: u32,
         entries: u32,
     ) -> Self {
-        Self { name, map_type, key, value, entries }
+        Self { name, map_type, key, value, entries, flags: 0, shown_flags: 0 }
+    }
+
+    const fn flags(self, flags: u32, shown_flags: u32) -> Self {
+        Self { flags, shown_flags, ..self }
     }
 
     fn describe(map_type: u32, key: u32, value: u32, flags: u32) -> String {
@@ -92,7 +138,7 @@ impl Layout {
             info.value_size(),
             info.map_flags(),
         );
-        let wanted = Self::describe(self.map_type as u32, self.key, self.value, 0);
+        let wanted = Self::describe(self.map_type as u32, self.key, self.value, self.shown_flags);
         if found != wanted {
             return Err(DatapathError::Layout { path, found, wanted });
         }
@@ -105,7 +151,7 @@ impl Layout {
             self.key,
             self.value,
             self.entries,
-            0,
+            self.flags,
         );
         let map = MapData::create(map, self.name, None).map_err(self.failed())?;
         map.pin(path).map_err(|source| {
@@ -121,17 +167,26 @@ impl Maps {
     /// # Errors
     /// When one cannot be made, or is there with another layout.
     pub fn open(pins: &Pins, capacity: u32) -> Result<Self, DatapathError> {
-        let [ends, counters, unknown, journal] = Layout::all(capacity);
+        let [ends, counters, unknown, modes, endpoints, devices, lease, fallbacks, journal] =
+            Layout::all(capacity);
         let (ends_map, ends_capacity) = ends.open(pins)?;
         let (counters_map, counters_capacity) = counters.open(pins)?;
-        let (unknown_map, _) = unknown.open(pins)?;
-        let (journal_map, _) = journal.open(pins)?;
+        let (endpoints_map, endpoint_capacity) = endpoints.open(pins)?;
+        let map = |layout: &Layout| layout.open(pins).map(|(map, _)| map);
         Ok(Self {
             ends: Map::HashMap(ends_map).try_into().map_err(ends.failed())?,
             counters: Map::PerCpuArray(counters_map).try_into().map_err(counters.failed())?,
-            unknown: Map::PerCpuArray(unknown_map).try_into().map_err(unknown.failed())?,
-            journal: Map::HashMap(journal_map).try_into().map_err(journal.failed())?,
+            unknown: Map::PerCpuArray(map(&unknown)?).try_into().map_err(unknown.failed())?,
+            modes: Map::Array(map(&modes)?).try_into().map_err(modes.failed())?,
+            endpoints: Map::HashMap(endpoints_map).try_into().map_err(endpoints.failed())?,
+            devices: Map::DevMap(map(&devices)?).try_into().map_err(devices.failed())?,
+            lease: Map::Array(map(&lease)?).try_into().map_err(lease.failed())?,
+            fallbacks: Map::PerCpuHashMap(map(&fallbacks)?)
+                .try_into()
+                .map_err(fallbacks.failed())?,
+            journal: Map::HashMap(map(&journal)?).try_into().map_err(journal.failed())?,
             capacity: ends_capacity.min(counters_capacity),
+            endpoint_capacity,
         })
     }
 
@@ -235,6 +290,18 @@ pub fn load(pins: &Pins, cookies: &[NetnsCookie]) -> Result<(), DatapathError> {
     for_each_fresh(pins, cookies, |netns, programs| programs.pin(pins, netns))
 }
 
+/// The maps that the object uses.
+const OBJECT_MAPS: [&str; 8] = [
+    names::MAP_ENDS,
+    names::MAP_COUNTERS,
+    names::MAP_UNKNOWN,
+    names::MAP_MODES,
+    names::MAP_ENDPOINTS,
+    names::MAP_DEVICES,
+    names::MAP_LEASE,
+    names::MAP_FALLBACKS,
+];
+
 /// Loads the programs of each namespace and hands them to `put`: an instance each, because its
 /// cookie is a constant in it. One loader serves all, since making one parses the kernel's BTF
 /// (measured: 10 ms against 1 ms a load), and is dropped afterwards, since that BTF is large.
@@ -251,7 +318,7 @@ pub fn for_each_fresh(
         return Ok(());
     }
     let mut loader = EbpfLoader::new();
-    for name in [names::MAP_ENDS, names::MAP_COUNTERS, names::MAP_UNKNOWN] {
+    for name in OBJECT_MAPS {
         loader.map_pin_path(name, pins.maps().join(name));
     }
     for cookie in &cookies {

@@ -165,7 +165,8 @@ fn tcx(name: &str, hook: HookName, id: u32) -> Option<Hook> {
 }
 
 /// The hook as aya names it.
-pub(super) const fn attach_type(hook: HookName) -> TcAttachType {
+#[must_use]
+pub const fn attach_type(hook: HookName) -> TcAttachType {
     match hook {
         HookName::Ingress => TcAttachType::Ingress,
         HookName::Egress => TcAttachType::Egress,

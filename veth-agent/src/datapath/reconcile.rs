@@ -118,7 +118,11 @@ fn look(pins: &Pins, snapshot: &Snapshot, wanted: &BTreeSet<EndId>) -> BTreeMap<
     hooks
 }
 
-pub(super) fn read_slots(maps: &Maps) -> Result<Slots, DatapathError> {
+/// The slots as they stand in the map.
+///
+/// # Errors
+/// When the map cannot be read.
+pub fn read_slots(maps: &Maps) -> Result<Slots, DatapathError> {
     Slots::read(maps).map_err(|error| DatapathError::Map {
         name: veth_common::names::MAP_ENDS,
         source: Box::new(error),

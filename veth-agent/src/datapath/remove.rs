@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use veth_common::{endpoint::EndKey, journal::QDISC_ADDED, names};
+use veth_common::{
+    endpoint::EndKey,
+    fastpath::{Endpoint, EndpointKey},
+    journal::QDISC_ADDED,
+    names,
+};
 
 use super::{
     AttachCause, AttachError, DatapathError, EndHooks, HookName, Lock, Maps, Method, Pins, attach,
@@ -95,6 +100,7 @@ pub fn known_ends(pins: &Pins, maps: &Maps) -> Result<BTreeSet<EndId>, DatapathE
 /// Frees the slots, pins and journal entries of ends. Removing the last pin of a TCX link detaches
 /// it, wherever its interface has gone.
 fn forget(pins: &Pins, maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), DatapathError> {
+    forget_endpoints(maps, ends)?;
     let mut slots = read_slots(maps)?;
     for end in ends {
         for hook in HookName::BOTH {
@@ -106,6 +112,22 @@ fn forget(pins: &Pins, maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), Da
         })?;
         // Most ends have no entry.
         let _ = maps.journal.remove(&EndKey::from(*end));
+    }
+    Ok(())
+}
+
+/// Nobody redirects any more to the pairs that these ends belong to.
+fn forget_endpoints(maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), DatapathError> {
+    let is_theirs = |key: &EndpointKey, endpoint: &Endpoint| {
+        let (netns, ifindex) = (NetnsCookie(key.netns_cookie), IfIndex(endpoint.ifindex));
+        ends.contains(&EndId { netns, ifindex })
+    };
+    let known: Vec<_> = maps.endpoints.iter().filter_map(Result::ok).collect();
+    for (key, _) in known.iter().filter(|(key, endpoint)| is_theirs(key, endpoint)) {
+        maps.endpoints.remove(key).map_err(|error| DatapathError::Map {
+            name: names::MAP_ENDPOINTS,
+            source: Box::new(error),
+        })?;
     }
     Ok(())
 }

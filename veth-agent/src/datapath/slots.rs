@@ -9,6 +9,7 @@ use aya::{
 use veth_common::{
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
+    fastpath::mode,
 };
 
 use super::{AttachCause, Maps};
@@ -59,6 +60,11 @@ impl Slots {
         let cpus = nr_cpus().map_err(|(_, error)| error)?;
         let zeros = PerCpuValues::try_from(vec![EndCounters::default(); cpus])?;
         maps.counters.set(given.slot, zeros, 0)?;
+        // An earlier owner's wishes end with it.
+        maps.modes.set(given.slot, mode::OBSERVE, 0)?;
+        if maps.fallbacks.get(&given.slot, 0).is_ok() {
+            maps.fallbacks.remove(&given.slot)?;
+        }
         maps.ends.insert(EndKey::from(end), given, 0)?;
         self.taken.insert(end, given);
         Ok(())

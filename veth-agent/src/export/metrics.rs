@@ -7,6 +7,7 @@ use prometheus::{
 };
 use veth_common::{
     counters::{Counters, EndCounters},
+    fastpath::{Fallback, Fallbacks},
     names,
 };
 
@@ -68,6 +69,8 @@ impl Agent {
         let (view, maps) = &*guard;
         let readings = Reading::all(view, maps);
         let mut families = traffic(&readings);
+        families.push(redirects(&readings));
+        families.push(fallbacks(&readings));
         families.push(pair_info(&readings));
         families.push(link_up(&readings));
         families.extend(of_the_node(view, maps));
@@ -82,6 +85,7 @@ struct Reading<'a> {
     labels: &'a EndLabels,
     info: &'a PairInfo,
     counters: Option<EndCounters>,
+    fallbacks: Option<Fallbacks>,
     up: bool,
 }
 
@@ -91,12 +95,14 @@ impl<'a> Reading<'a> {
             labels: &live.labels,
             info: &live.info,
             counters: collect::read(maps, live.end).ok().flatten(),
+            fallbacks: collect::fallbacks(maps, live.end).ok().flatten(),
             up: live.up,
         });
         let gone = view.gone.iter().map(|(labels, gone)| Self {
             labels,
             info: &gone.info,
             counters: gone.counters,
+            fallbacks: gone.fallbacks,
             up: false,
         });
         live.chain(gone).collect()
@@ -139,6 +145,37 @@ fn traffic(readings: &[Reading<'_>]) -> Vec<MetricFamily> {
             family(name, help, MetricType::COUNTER, metrics.collect())
         })
         .collect()
+}
+
+/// Of ends that have a place in the fast path, by method.
+fn redirects(readings: &[Reading<'_>]) -> MetricFamily {
+    let near = readings.iter().filter(|reading| reading.fallbacks.is_some());
+    let metrics = near.flat_map(|reading| {
+        let methods =
+            reading.counters.map(|counters| ["tc", "xdp"].into_iter().zip(counters.redirected));
+        methods.into_iter().flatten().map(|(method, count)| {
+            let mut labels = reading.labels();
+            labels.insert(1, label("method", method));
+            counter(labels, count)
+        })
+    });
+    let help =
+        "Packets that arrived at the end and went straight into the far end of another pair.";
+    family("veth_agent_redirects_total", help, MetricType::COUNTER, metrics.collect())
+}
+
+fn fallbacks(readings: &[Reading<'_>]) -> MetricFamily {
+    let metrics = readings.iter().flat_map(|reading| {
+        reading.fallbacks.into_iter().flat_map(|fallbacks| {
+            Fallback::ALL.into_iter().zip(fallbacks.by_reason).map(|(reason, count)| {
+                let mut labels = reading.labels();
+                labels.push(label("reason", reason.as_str()));
+                counter(labels, count)
+            })
+        })
+    });
+    let help = "Packets that arrived at an end of the fast path and went to the stack, by reason.";
+    family("veth_agent_redirect_fallbacks_total", help, MetricType::COUNTER, metrics.collect())
 }
 
 fn pair_info(readings: &[Reading<'_>]) -> MetricFamily {
@@ -219,16 +256,19 @@ fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
 fn map_fill(maps: &Maps) -> (Vec<Metric>, Vec<Metric>) {
     let ends = maps.ends.keys().filter(Result::is_ok).count();
     let journal = maps.journal.keys().filter(Result::is_ok).count();
+    let endpoints = maps.endpoints.keys().filter(Result::is_ok).count();
+    let all = maps.capacity as usize;
     let filled = [
         // A slot of the counters is in use exactly where an end has it.
-        (names::MAP_COUNTERS, ends),
-        (names::MAP_ENDS, ends),
-        (names::MAP_JOURNAL, journal),
+        (names::MAP_COUNTERS, ends, all),
+        (names::MAP_ENDPOINTS, endpoints, maps.endpoint_capacity as usize),
+        (names::MAP_ENDS, ends, all),
+        (names::MAP_JOURNAL, journal, all),
     ];
     let metric = |name, value: usize| gauge(vec![label("map", name)], approximate(value as u64));
     (
-        filled.iter().map(|(name, entries)| metric(name, *entries)).collect(),
-        filled.iter().map(|(name, _)| metric(name, maps.capacity as usize)).collect(),
+        filled.iter().map(|(name, entries, _)| metric(name, *entries)).collect(),
+        filled.iter().map(|(name, _, capacity)| metric(name, *capacity)).collect(),
     )
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use veth_common::counters::EndCounters;
+use veth_common::{counters::EndCounters, fastpath::Fallbacks};
 
 use super::labels::{self, EndLabels, PairInfo};
 use crate::{
@@ -36,6 +36,8 @@ pub struct GoneEnd {
     pub info: PairInfo,
     /// The last that was counted.
     pub counters: Option<EndCounters>,
+    /// The last that was counted of what did not take the fast path.
+    pub fallbacks: Option<Fallbacks>,
     /// Since when it is gone.
     pub since: Instant,
 }
@@ -98,8 +100,10 @@ impl View {
         for (labels, old) in &self.live {
             if live.get(labels).is_none_or(|new| new.end != old.end) {
                 let counters = collect::read(maps, old.end).ok().flatten();
+                let fallbacks = collect::fallbacks(maps, old.end).ok().flatten();
                 let info = old.info.clone();
-                self.gone.insert(labels.clone(), GoneEnd { info, counters, since: now });
+                let gone = GoneEnd { info, counters, fallbacks, since: now };
+                self.gone.insert(labels.clone(), gone);
             }
         }
         // A new end of the same name has the series to itself.

@@ -419,9 +419,7 @@ async fn read_links(
     }
     let routes = match depth {
         Depth::Links => Vec::new(),
-        Depth::Routes => {
-            netlink::routes(connection).await?.iter().filter_map(read::route).collect()
-        }
+        Depth::Routes => read::read_routes(&netlink::routes(connection).await?),
     };
     Ok((links, routes))
 }

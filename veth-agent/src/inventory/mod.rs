@@ -9,7 +9,8 @@ mod watch;
 
 pub use discover::{Change, Depth, DiscoverError, Inventory, snapshot};
 pub use pairs::{Pair, PairState};
+pub use read::read_routes;
 pub use snapshot::{
-    Address, HOST, Link, LinkKind, Namespace, OperState, PeerRef, Route, Snapshot, Unseen,
+    Address, HOST, Link, LinkKind, Namespace, OperState, PeerRef, Port, Route, Snapshot, Unseen,
 };
 pub use watch::{Pending, WatchError, watch};

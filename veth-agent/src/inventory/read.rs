@@ -6,11 +6,15 @@ use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol},
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, State},
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType},
+    link::{
+        BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+        LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, State,
+        XdpAttached,
+    },
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteType},
 };
 
-use super::{Address, Link, LinkKind, OperState, PeerRef, Route};
+use super::{Address, Link, LinkKind, OperState, PeerRef, Port, Route};
 use crate::{
     mark::NEWBORN_GROUP,
     netlink::{ADDRESS_PROTOCOL, ROUTE_PROTOCOL},
@@ -32,6 +36,9 @@ pub fn link(message: &LinkMessage) -> Link {
         alias: None,
         newborn: false,
         master: None,
+        port: None,
+        vlan_filtering: false,
+        xdp: false,
         peer: None,
         addresses: Vec::new(),
     };
@@ -51,11 +58,8 @@ pub fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Controller(master) => link.master = Some(IfIndex(*master)),
             LinkAttribute::Link(peer) => peer_index = Some(IfIndex(*peer)),
             LinkAttribute::LinkNetNsId(nsid) => peer_nsid = Some(*nsid),
-            LinkAttribute::LinkInfo(info) => {
-                if let Some(kind) = info.iter().find_map(kind) {
-                    link.kind = kind;
-                }
-            }
+            LinkAttribute::Xdp(xdp) => link.xdp = xdp.iter().any(is_attached),
+            LinkAttribute::LinkInfo(info) => read_info(&mut link, info),
             _ => {}
         }
     }
@@ -63,6 +67,33 @@ pub fn link(message: &LinkMessage) -> Link {
         link.peer = peer_index.map(|ifindex| PeerRef { ifindex, nsid: peer_nsid });
     }
     link
+}
+
+fn read_info(link: &mut Link, info: &[LinkInfo]) {
+    for info in info {
+        match info {
+            LinkInfo::PortData(InfoPortData::BridgePort(port)) => link.port = Some(read_port(port)),
+            LinkInfo::Data(InfoData::Bridge(bridge)) => {
+                link.vlan_filtering = bridge.contains(&InfoBridge::VlanFiltering(true));
+            }
+            other => {
+                if let Some(kind) = kind(other) {
+                    link.kind = kind;
+                }
+            }
+        }
+    }
+}
+
+fn read_port(attributes: &[InfoBridgePort]) -> Port {
+    Port {
+        forwarding: attributes.contains(&InfoBridgePort::State(BridgePortState::Forwarding)),
+        isolated: attributes.contains(&InfoBridgePort::Isolated(true)),
+    }
+}
+
+fn is_attached(xdp: &LinkXdp) -> bool {
+    matches!(xdp, LinkXdp::Attached(how) if *how != XdpAttached::None)
 }
 
 fn initial_kind(layer: LinkLayerType) -> LinkKind {
@@ -113,6 +144,12 @@ pub fn address(message: &AddressMessage) -> Option<(IfIndex, Address)> {
     (!tentative_failed).then_some((IfIndex(message.header.index), Address { net, ours }))
 }
 
+/// Reads those routes that [`route`] can read.
+#[must_use]
+pub fn read_routes(messages: &[RouteMessage]) -> Vec<Route> {
+    messages.iter().filter_map(route).collect()
+}
+
 /// Reads a unicast route through one interface; others are not ours to judge.
 pub fn route(message: &RouteMessage) -> Option<Route> {
     if message.header.kind != RouteType::Unicast {
@@ -122,6 +159,7 @@ pub fn route(message: &RouteMessage) -> Option<Route> {
     let mut via = None;
     let mut source = None;
     let mut metric = 0;
+    let mut mtu = None;
     let mut dev = None;
     for attribute in &message.attributes {
         match attribute {
@@ -129,6 +167,12 @@ pub fn route(message: &RouteMessage) -> Option<Route> {
             RouteAttribute::Gateway(address) => via = ip(address),
             RouteAttribute::PrefSource(address) => source = ip(address),
             RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
             RouteAttribute::Oif(ifindex) => dev = Some(IfIndex(*ifindex)),
             _ => {}
         }
@@ -144,6 +188,7 @@ pub fn route(message: &RouteMessage) -> Option<Route> {
         via,
         source,
         metric,
+        mtu,
         dev: dev?,
         ours: message.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL),
     })

@@ -76,6 +76,12 @@ pub struct Link {
     pub newborn: bool,
     /// The bridge (or other master) that it is a port of.
     pub master: Option<IfIndex>,
+    /// How it is a port of a bridge.
+    pub port: Option<Port>,
+    /// A bridge that sorts frames by VLAN.
+    pub vlan_filtering: bool,
+    /// An XDP program is attached, whoever's.
+    pub xdp: bool,
     /// The other end of a pair.
     pub peer: Option<PeerRef>,
     /// IPv4 and IPv6 addresses, in the kernel's order.
@@ -103,6 +109,15 @@ impl LinkKind {
     pub const fn is_paired(&self) -> bool {
         matches!(self, Self::Veth | Self::Netkit)
     }
+}
+
+/// A port of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// It forwards; the spanning tree may forbid it, or its carrier is missing.
+    pub forwarding: bool,
+    /// It talks to no other isolated port.
+    pub isolated: bool,
 }
 
 /// Where the other end of a pair is, as this end's namespace tells it.
@@ -150,6 +165,8 @@ pub struct Route {
     pub source: Option<IpAddr>,
     /// Priority; 0 where the kernel names none.
     pub metric: u32,
+    /// The largest packet that it takes, where it says so.
+    pub mtu: Option<u32>,
     /// Outgoing interface.
     pub dev: IfIndex,
     /// The route's protocol says that `apply` set it.

@@ -10,7 +10,8 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkExtentMask, LinkMessage},
     nsid::{NsidAttribute, NsidMessage},
     route::{RouteAttribute, RouteHeader, RouteMessage},
-    tc::{TcHandle, TcMessage},
+    rule::{RuleAttribute, RuleMessage},
+    tc::{TcAttribute, TcHandle, TcMessage},
 };
 
 use super::{Connection, NetlinkError};
@@ -89,6 +90,61 @@ pub async fn qdiscs(connection: &Connection, ifindex: u32) -> Result<Vec<TcMessa
         RouteNetlinkMessage::NewQueueDiscipline(qdisc) if of(&qdisc, ifindex) => Some(qdisc),
         _ => None,
     }))
+}
+
+/// Kind of the root queueing discipline of an interface.
+///
+/// # Errors
+/// As [`links`].
+pub async fn root_qdisc(
+    connection: &Connection,
+    ifindex: u32,
+) -> Result<Option<String>, NetlinkError> {
+    let qdiscs = qdiscs(connection, ifindex).await?;
+    let root = qdiscs.iter().find(|qdisc| qdisc.header.parent == TcHandle::ROOT);
+    Ok(root.and_then(|qdisc| {
+        qdisc.attributes.iter().find_map(|attribute| match attribute {
+            TcAttribute::Kind(kind) => Some(kind.clone()),
+            _ => None,
+        })
+    }))
+}
+
+/// The rules that choose between routing tables and that a namespace is not born with, each with
+/// its priority in front.
+///
+/// # Errors
+/// As [`links`].
+pub async fn policy_rules(connection: &Connection) -> Result<Vec<String>, NetlinkError> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RuleMessage::default();
+        request.header.family = family;
+        let answers = match dump(connection, "rules", RouteNetlinkMessage::GetRule(request)).await {
+            // A kernel without policy routing.
+            Err(error) if error.errno() == Some(nix::libc::EOPNOTSUPP) => continue,
+            answers => answers?,
+        };
+        found.extend(answers.iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewRule(rule) => describe_rule(rule),
+            _ => None,
+        }));
+    }
+    Ok(found)
+}
+
+/// `None` for the rules of birth: local, main and default.
+fn describe_rule(rule: &RuleMessage) -> Option<String> {
+    let (mut priority, mut table) = (0, u32::from(rule.header.table));
+    for attribute in &rule.attributes {
+        match attribute {
+            RuleAttribute::Priority(number) => priority = *number,
+            RuleAttribute::Table(number) => table = *number,
+            _ => {}
+        }
+    }
+    let of_birth = [(0, 255), (32766, 254), (32767, 253)];
+    (!of_birth.contains(&(priority, table))).then(|| format!("{priority} (table {table})"))
 }
 
 /// The TC filters below `parent` of an interface.

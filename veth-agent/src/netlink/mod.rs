@@ -3,10 +3,12 @@
 
 mod connection;
 mod dump;
+mod raw;
 mod request;
 
 pub use connection::{Connection, block_on};
-pub use dump::{addresses, links, nsid_of, qdiscs, routes, tc_filters};
+pub use dump::{addresses, links, nsid_of, policy_rules, qdiscs, root_qdisc, routes, tc_filters};
+pub use raw::{dump, xfrm_policies};
 pub use request::*;
 
 use thiserror::Error;

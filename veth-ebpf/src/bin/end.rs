@@ -5,8 +5,17 @@
 #![expect(missing_docs, reason = "the functions that the macros export take no documentation")]
 
 use aya_ebpf::{Global, macros::classifier, programs::TcContext};
-use veth_common::counters::Direction;
-use veth_ebpf::{TC_NEXT, observe::count::count};
+use veth_common::{
+    counters::Direction,
+    fastpath::{Fallback, mode},
+};
+use veth_ebpf::{
+    TC_NEXT,
+    datapath::{Verdict, decide},
+    maps::{FastPath, count_fallback, mode_of},
+    observe::count::{Counted, count},
+    packet::send,
+};
 
 /// See `veth_common::globals::NETNS_COOKIE`.
 #[unsafe(no_mangle)]
@@ -15,8 +24,35 @@ static NETNS_COOKIE: Global<u64> = Global::new(0);
 /// Packets that arrive at an end.
 #[classifier]
 pub fn va_end_ingress(ctx: TcContext) -> i32 {
-    count(&ctx, NETNS_COOKIE.load(), Direction::Rx);
-    TC_NEXT
+    let netns_cookie = NETNS_COOKIE.load();
+    match count(&ctx, netns_cookie, Direction::Rx) {
+        Some(counted) if mode_of(counted.end.slot) == mode::TC => {
+            forward(&ctx, netns_cookie, counted)
+        }
+        _ => TC_NEXT,
+    }
+}
+
+/// Sends a packet on by the fast path, or leaves it to the stack.
+#[inline(always)]
+fn forward(ctx: &TcContext, netns_cookie: u64, counted: Counted) -> i32 {
+    let Counted { end, counters } = counted;
+    match decide(ctx, &end, &FastPath { netns_cookie }) {
+        Verdict::Redirect { ifindex, rewrite } => match send(ctx, ifindex, &rewrite) {
+            Some(action) => {
+                counters.redirected[0] += 1;
+                action
+            }
+            None => {
+                count_fallback(end.slot, Fallback::Memory);
+                TC_NEXT
+            }
+        },
+        Verdict::Stack(reason) => {
+            count_fallback(end.slot, reason);
+            TC_NEXT
+        }
+    }
 }
 
 /// Packets that leave an end.

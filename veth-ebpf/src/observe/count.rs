@@ -1,20 +1,34 @@
 //! Packets, bytes and segments of an end.
 
 use veth_common::{
-    counters::{Counters, Direction},
-    endpoint::EndKey,
+    counters::{Counters, Direction, EndCounters},
+    endpoint::{EndKey, EndSlot},
 };
 
 use crate::{maps, packet::Packet};
 
+/// An end that a packet passes, and its counters on this CPU.
+pub struct Counted {
+    /// The end's entry.
+    pub end: EndSlot,
+    /// Its counters.
+    pub counters: &'static mut EndCounters,
+}
+
 /// Counts `packet` for the end that it passes in the namespace with `netns_cookie`.
 #[inline(always)]
-pub fn count(packet: &impl Packet, netns_cookie: u64, direction: Direction) {
+pub fn count(packet: &impl Packet, netns_cookie: u64, direction: Direction) -> Option<Counted> {
     let key = EndKey::new(netns_cookie, packet.ifindex());
-    match maps::slot(&key).and_then(maps::counters) {
-        Some(counters) => add(counters.direction_mut(direction), packet),
-        None => maps::count_unknown(),
-    }
+    let Some(end) = maps::end(&key) else {
+        maps::count_unknown();
+        return None;
+    };
+    let Some(counters) = maps::counters(end.slot) else {
+        maps::count_unknown();
+        return None;
+    };
+    add(counters.direction_mut(direction), packet);
+    Some(Counted { end, counters })
 }
 
 #[inline(always)]
@@ -40,6 +54,15 @@ mod tests {
         }
         fn segments(&self) -> u32 {
             self.segments
+        }
+        fn gso_size(&self) -> u32 {
+            0
+        }
+        fn is_tagged(&self) -> bool {
+            false
+        }
+        fn read<const N: usize>(&self, _: u32) -> Option<[u8; N]> {
+            None
         }
     }
 

@@ -43,6 +43,8 @@ pub const TEST: &[Tool] = &[
     tool("xdp-loader", "xdp-tools", "other people's XDP programs beside ours"),
     tool("scapy", "python3-scapy", "packets that no tool sends"),
     tool("bpftool", "bpftool", "to see what is attached, and what is left"),
+    tool("nft", "nftables", "firewall rules that the fast path must not skip"),
+    tool("iptables-legacy", "iptables", "firewall rules of the older kind"),
 ];
 
 /// What boots other kernels.

@@ -37,6 +37,10 @@ const COMMANDS: &[&str] = &[
     "mkdir",
     "mount",
     "mv",
+    "nft",
+    "iptables-legacy",
+    "iptables-legacy-save",
+    "ip6tables-legacy-save",
     "nsenter",
     "ping",
     "prometheus",
@@ -70,6 +74,11 @@ const MODULES: &[&str] = &[
     "dummy",
     "8021q",
     "macvlan",
+    "sch_tbf",
+    "nf_tables",
+    "nft_chain_nat",
+    "iptable_filter",
+    "br_netfilter",
 ];
 
 /// Packs the commands, our own binaries (from, to) and the job.

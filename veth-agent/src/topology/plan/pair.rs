@@ -28,7 +28,7 @@ pub(super) fn link_ref(end: &EndSpec) -> LinkRef {
 }
 
 pub(super) fn mark_of(pair: &PairSpec) -> PairMark {
-    PairMark { pair: pair.name.clone(), datapath: pair.datapath }
+    PairMark { pair: pair.name.clone(), datapath: pair.datapath, force: pair.force }
 }
 
 /// Whether a link carries our mark for the pair called `name`.

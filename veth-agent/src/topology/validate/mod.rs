@@ -144,8 +144,9 @@ impl Checker {
             |end: &At<model::End>| end.value.namespace.is_none() || end.value.bridge.is_some();
         let what = match word {
             "observe" => return Datapath::Observe,
-            "tc" | "xdp" if pair.ends.iter().any(forwards) => {
-                format!("datapath: {word} is not available in this version; use observe")
+            "tc" if pair.ends.iter().any(forwards) => return Datapath::Tc,
+            "xdp" if pair.ends.iter().any(forwards) => {
+                format!("datapath: {word} is not available in this version; use tc or observe")
             }
             "tc" | "xdp" => format!(
                 "datapath: {word} needs an end where frames are forwarded; put one on a bridge or \

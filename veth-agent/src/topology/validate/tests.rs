@@ -334,9 +334,10 @@ fn accelerated_datapaths_are_refused_with_the_reason() {
         r#"line 1, column 29: pair "p": datapath: tc needs an end where frames are forwarded; put one on a bridge or into the host's namespace, or use observe"#
     );
     for text in [direct.replace(", namespace: x", ""), direct.replace("x}", "x, bridge: br0}")] {
+        good(&text);
         assert_eq!(
-            mistake(&text),
-            r#"line 1, column 29: pair "p": datapath: tc is not available in this version; use observe"#
+            mistake(&text.replace("tc", "xdp")),
+            r#"line 1, column 29: pair "p": datapath: xdp is not available in this version; use tc or observe"#
         );
     }
     assert!(mistake(&direct.replace("tc", "fast")).contains("use observe, tc or xdp"));
@@ -353,6 +354,10 @@ fn an_end_is_no_bridge() {
 #[test]
 fn the_longest_mark_fits_an_alias() {
     const IFALIASZ: usize = 256;
-    let mark = PairMark { pair: "x".repeat(63).parse().unwrap(), datapath: Datapath::Observe };
+    let mark = PairMark {
+        pair: "x".repeat(63).parse().unwrap(),
+        datapath: Datapath::Observe,
+        force: true,
+    };
     assert!(mark.alias().len() < IFALIASZ);
 }

@@ -140,7 +140,7 @@ impl Kernel {
         let via = via.map(|via| via.parse().unwrap());
         let (to, dev) = (to.parse().unwrap(), id.ifindex);
         let metric = route_metric(to, 0);
-        let route = Route { to, via, source: None, metric, dev, ours };
+        let route = Route { to, via, source: None, metric, mtu: None, dev, ours };
         self.space(id).routes.push(route);
     }
 
@@ -311,7 +311,7 @@ impl Kernel {
             let (metric, source) =
                 if net.addr().is_ipv4() { (0, Some(net.addr())) } else { (256, None) };
             let (to, dev) = (net.trunc(), id.ifindex);
-            let route = Route { to, via: None, source, metric, dev, ours: false };
+            let route = Route { to, via: None, source, metric, mtu: None, dev, ours: false };
             let same = |other: &Route| other.to == to && other.dev == dev && other.metric == metric;
             if !routes.routes.iter().any(same) {
                 routes.routes.push(route);
@@ -365,12 +365,20 @@ impl Kernel {
         );
         let mut local = netns.links.values().flat_map(|link| &link.addresses);
         assert!(source.is_none_or(|source| local.any(|address| address.net.addr() == source)));
-        netns.routes.push(Route { to, via, source, metric, dev: id.ifindex, ours: true });
+        netns.routes.push(Route {
+            to,
+            via,
+            source,
+            metric,
+            mtu: None,
+            dev: id.ifindex,
+            ours: true,
+        });
     }
 
     fn remove_route(&mut self, id: EndId, route: &RouteSpec) {
         let RouteSpec { to, via, source, metric } = *route;
-        let wanted = Route { to, via, source, metric, dev: id.ifindex, ours: true };
+        let wanted = Route { to, via, source, metric, mtu: None, dev: id.ifindex, ours: true };
         let routes = &mut self.space(id).routes;
         let at = routes.iter().position(|route| *route == wanted);
         routes.remove(at.unwrap_or_else(|| panic!("{wanted:?} is not there")));
@@ -404,6 +412,9 @@ fn plain(index: IfIndex, name: &str, kind: LinkKind) -> Link {
         state: OperState::Down,
         alias: None,
         newborn: false,
+        port: None,
+        vlan_filtering: false,
+        xdp: false,
         master: None,
         peer,
         addresses: Vec::new(),

@@ -1,0 +1,241 @@
+//! Which addresses may be redirected to, and which pairs may not have it: pure.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use veth_common::{
+    endpoint::EndSlot,
+    fastpath::{Endpoint, EndpointKey, mapped},
+};
+
+use super::{Facts, Obstacle, obstacles};
+use crate::{
+    datapath::{self, DatapathError, Maps},
+    inventory::{Link, LinkKind, Pair, Route, Snapshot},
+    types::{Datapath, EndId, MacAddr, NetnsCookie},
+};
+
+/// What the tables should say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Where packets for an address go.
+    pub endpoints: BTreeMap<EndpointKey, Endpoint>,
+    /// The near ends whose packets may take the fast path, and their slots.
+    pub near: BTreeMap<EndId, u32>,
+    /// What is to be said of each pair that asks for it, by the pair's name.
+    pub verdicts: BTreeMap<String, Verdict>,
+}
+
+/// What becomes of a pair's wish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its packets may take the fast path, skipping these things because the file says so.
+    Active(Vec<Obstacle>),
+    /// They may not, because they would skip these things.
+    Refused(Vec<Obstacle>),
+    /// They cannot, at least for now.
+    Idle(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |obstacles: &[Obstacle]| {
+            obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        match self {
+            Self::Active(skipped) if skipped.is_empty() => f.write_str("active"),
+            Self::Active(skipped) => write!(f, "active by force, skipping {}", list(skipped)),
+            Self::Refused(obstacles) => {
+                write!(f, "refused, it would skip {}; `force: true` overrides", list(obstacles))
+            }
+            Self::Idle(why) => write!(f, "idle, {why}"),
+        }
+    }
+}
+
+/// The near ends of all pairs that ask for the fast path, by namespace.
+#[must_use]
+pub fn near_ends(snapshot: &Snapshot) -> BTreeMap<NetnsCookie, Vec<EndId>> {
+    let mut near = BTreeMap::<_, Vec<_>>::new();
+    for pair in snapshot.pairs().iter().filter(|pair| pair.datapath() == Datapath::Tc) {
+        if let Ok((end, _)) = sides(snapshot, pair) {
+            near.entry(end.netns).or_default().push(end);
+        }
+    }
+    near
+}
+
+/// Plans the tables for what the maps say of slots.
+///
+/// # Errors
+/// When the maps cannot be read.
+pub fn plan_for(
+    maps: &Maps,
+    snapshot: &Snapshot,
+    facts: &BTreeMap<NetnsCookie, Facts>,
+) -> Result<Plan, DatapathError> {
+    let slots = datapath::read_slots(maps)?;
+    Ok(plan(snapshot, facts, &|end| slots.get(end)))
+}
+
+/// Plans the tables. `slot` gives the entry of an end that has our programs.
+#[must_use]
+pub fn plan(
+    snapshot: &Snapshot,
+    facts: &BTreeMap<NetnsCookie, Facts>,
+    slot: &dyn Fn(EndId) -> Option<EndSlot>,
+) -> Plan {
+    let mut plan = Plan::default();
+    let mut twice = Vec::new();
+    for pair in snapshot.pairs().iter().filter(|pair| pair.datapath() == Datapath::Tc) {
+        let verdict = match Candidate::new(snapshot, facts, slot, pair) {
+            Ok(candidate) => {
+                let verdict = candidate.verdict(pair);
+                if matches!(verdict, Verdict::Active(_)) {
+                    plan.near.insert(candidate.end, candidate.slot.slot);
+                    for (key, endpoint) in candidate.endpoints() {
+                        if plan.endpoints.insert(key, endpoint).is_some() {
+                            twice.push(key);
+                        }
+                    }
+                }
+                verdict
+            }
+            Err(why) => Verdict::Idle(why),
+        };
+        plan.verdicts.insert(pair.name.clone(), verdict);
+    }
+    // Whose it is, the stack may know.
+    for key in twice {
+        plan.endpoints.remove(&key);
+    }
+    plan
+}
+
+/// The end at which packets are forwarded, and the one that they are for.
+fn sides(snapshot: &Snapshot, pair: &Pair) -> Result<(EndId, EndId), String> {
+    let second = pair.second.ok_or("its other end cannot be seen")?;
+    if pair.first.netns == second.netns {
+        // The kernel frees a packet that would stay in its namespace (`skb_do_redirect`).
+        return Err("both of its ends are in one namespace".to_owned());
+    }
+    let ends = [(pair.first, second), (second, pair.first)];
+    let bridged = ends.into_iter().find(|(near, _)| snapshot.bridge_of(*near).is_some());
+    let on_host = || ends.into_iter().find(|(near, _)| near.netns == snapshot.host);
+    bridged
+        .or_else(on_host)
+        .ok_or_else(|| "packets are forwarded at neither of its ends".to_owned())
+}
+
+/// A pair that could have it.
+struct Candidate<'a> {
+    end: EndId,
+    near: &'a Link,
+    far: &'a Link,
+    bridge: Option<&'a Link>,
+    facts: &'a Facts,
+    slot: EndSlot,
+    macs: [MacAddr; 2],
+}
+
+impl<'a> Candidate<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        facts: &'a BTreeMap<NetnsCookie, Facts>,
+        slot: &dyn Fn(EndId) -> Option<EndSlot>,
+        pair: &Pair,
+    ) -> Result<Self, String> {
+        let (end, far_end) = sides(snapshot, pair)?;
+        let gone = || "an end is gone".to_owned();
+        let near = snapshot.link(end).ok_or_else(gone)?;
+        let far = snapshot.link(far_end).ok_or_else(gone)?;
+        if near.kind != LinkKind::Veth {
+            return Err("it is no veth pair".to_owned());
+        }
+        for link in [near, far] {
+            if !link.admin_up || !link.carrier {
+                return Err(format!("{} is down", link.name));
+            }
+        }
+        let slot = slot(end).ok_or_else(|| format!("{} has no programs", near.name))?;
+        let facts = facts.get(&end.netns).ok_or("its namespace was not looked at")?;
+        let no_mac = || "an end has no MAC".to_owned();
+        let macs = [near.mac.ok_or_else(no_mac)?, far.mac.ok_or_else(no_mac)?];
+        let master = near.master.map(|master| EndId { netns: end.netns, ifindex: master });
+        let bridge = master.map(|master| snapshot.link(master).ok_or_else(gone)).transpose()?;
+        if let Some(master) = bridge.filter(|master| master.kind != LinkKind::Bridge) {
+            return Err(format!("its master {} is no bridge", master.name));
+        }
+        Ok(Self { end, near, far, bridge, facts, slot, macs })
+    }
+
+    fn verdict(&self, pair: &Pair) -> Verdict {
+        let obstacles = obstacles(self.facts, self.near, self.far, self.bridge);
+        if obstacles.is_empty() || pair.mark.as_ref().is_some_and(|mark| mark.force) {
+            Verdict::Active(obstacles)
+        } else {
+            Verdict::Refused(obstacles)
+        }
+    }
+
+    /// The far end's addresses that packets reach through the near end.
+    fn endpoints(&self) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
+        self.far.addresses.iter().filter_map(|address| {
+            let address = address.net.addr();
+            if !is_global(address) {
+                return None;
+            }
+            let route_mtu = match self.bridge {
+                Some(_) => None,
+                None => self.route_to(address)?.mtu,
+            };
+            let key = EndpointKey { netns_cookie: self.end.netns.0, address: octets(address) };
+            Some((key, self.endpoint(route_mtu)))
+        })
+    }
+
+    /// The route to an address, where it leads to the near end and its family is forwarded here.
+    fn route_to(&self, address: IpAddr) -> Option<&Route> {
+        let forwarded = match address {
+            IpAddr::V4(_) => {
+                self.facts.ends.get(&self.near.index).is_some_and(|end| end.forwards_ipv4)
+            }
+            IpAddr::V6(_) => self.facts.forwards_ipv6,
+        };
+        let route = best(&self.facts.routes, address)?;
+        (forwarded && route.dev == self.near.index && route.via.is_none()).then_some(route)
+    }
+
+    fn endpoint(&self, route_mtu: Option<u32>) -> Endpoint {
+        let [near_mac, far_mac] = self.macs.map(|mac| mac.0);
+        Endpoint {
+            ifindex: self.end.ifindex.0,
+            device: self.slot.slot,
+            generation: self.slot.generation,
+            mtu: self.near.mtu.min(self.far.mtu).min(route_mtu.unwrap_or(u32::MAX)),
+            bridge: self.bridge.map_or(0, |bridge| bridge.index.0),
+            far_mac,
+            near_mac,
+        }
+    }
+}
+
+/// The most specific route, and of several such the one with the least metric.
+fn best(routes: &[Route], address: IpAddr) -> Option<&Route> {
+    let towards = routes.iter().filter(|route| route.to.contains(&address));
+    towards.max_by_key(|route| (route.to.prefix_len(), std::cmp::Reverse(route.metric)))
+}
+
+/// Whether an address means the same everywhere in its namespace.
+fn is_global(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    }
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => mapped(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    }
+}

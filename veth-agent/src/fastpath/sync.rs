@@ -1,0 +1,126 @@
+//! Brings the tables to what a plan says.
+//!
+//! What is wrong goes first, what is right comes last, and in between no program reads any more: an
+//! entry of a hash map that is taken out may be given to another key at once, under the eyes of a
+//! program that has just found it (`kernel/bpf/hashtab.c`).
+
+use std::collections::BTreeMap;
+
+use aya::{
+    maps::{MapError, PerCpuValues, xdp::XdpMapError},
+    util::nr_cpus,
+};
+use rustix::thread::{MembarrierCommand, membarrier};
+use veth_common::fastpath::{Endpoint, EndpointKey, Fallbacks, mode};
+
+use super::Plan;
+use crate::{
+    datapath::{AttachCause, Maps},
+    inventory::Snapshot,
+    netns,
+    types::{EndId, NetnsCookie},
+};
+
+/// How many entries changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Taken out.
+    pub removed: usize,
+    /// Put in.
+    pub added: usize,
+}
+
+/// Writes the tables.
+///
+/// # Errors
+/// What the kernel refused; entries are then missing, and none is wrong.
+pub fn sync(maps: &mut Maps, snapshot: &Snapshot, plan: &Plan) -> Result<Synced, AttachCause> {
+    let there: BTreeMap<_, _> = maps.endpoints.iter().collect::<Result<_, _>>()?;
+    let stale: Vec<_> =
+        there.iter().filter(|(key, old)| plan.endpoints.get(key) != Some(old)).collect();
+    for (key, _) in &stale {
+        maps.endpoints.remove(key)?;
+    }
+    for slot in read_modes(maps)? {
+        if plan.near.values().all(|near| *near != slot) {
+            maps.modes.set(slot, mode::OBSERVE, 0)?;
+        }
+    }
+    if !stale.is_empty() {
+        membarrier(MembarrierCommand::Global).map_err(std::io::Error::from)?;
+    }
+    let new: Vec<_> =
+        plan.endpoints.iter().filter(|(key, endpoint)| there.get(key) != Some(endpoint)).collect();
+    let devices = devices(&new, plan);
+    for (netns, ends) in devices {
+        set_devices(maps, snapshot, netns, &ends)?;
+    }
+    for slot in plan.near.values() {
+        make_ready(maps, *slot)?;
+    }
+    for (key, endpoint) in &new {
+        maps.endpoints.insert(*key, **endpoint, 0)?;
+    }
+    Ok(Synced { removed: stale.len(), added: new.len() })
+}
+
+/// The slots whose ends may redirect.
+///
+/// # Errors
+/// When the map cannot be read.
+pub fn read_modes(maps: &Maps) -> Result<Vec<u32>, MapError> {
+    let mut slots = Vec::new();
+    for (slot, mode) in (0..).zip(maps.modes.iter()) {
+        if mode? != mode::OBSERVE {
+            slots.push(slot);
+        }
+    }
+    Ok(slots)
+}
+
+/// Devices of near ends that new endpoints stand for: slot and index, by namespace.
+fn devices(
+    new: &[(&EndpointKey, &Endpoint)],
+    plan: &Plan,
+) -> BTreeMap<NetnsCookie, Vec<(u32, u32)>> {
+    let mut devices = BTreeMap::<_, Vec<_>>::new();
+    for (EndId { netns, ifindex }, slot) in &plan.near {
+        if new.iter().any(|(_, endpoint)| endpoint.device == *slot) {
+            devices.entry(*netns).or_default().push((*slot, ifindex.0));
+        }
+    }
+    devices
+}
+
+/// The kernel looks for a device in the namespace of whoever names it, and clears its place when it
+/// goes (`kernel/bpf/devmap.c`).
+fn set_devices(
+    maps: &mut Maps,
+    snapshot: &Snapshot,
+    netns: NetnsCookie,
+    devices: &[(u32, u32)],
+) -> Result<(), AttachCause> {
+    let Some(found) = snapshot.namespaces.get(&netns) else { return Ok(()) };
+    let devmap = &mut maps.devices;
+    netns::within_known(&found.path, netns, || {
+        devices.iter().try_for_each(|(slot, ifindex)| devmap.set(*slot, *ifindex, None, 0))
+    })?
+    .map_err(|error| match error {
+        XdpMapError::MapError(error) => error.into(),
+        other => AttachCause::Kernel(other.to_string()),
+    })
+}
+
+/// Gives a slot counters of its own for what does not take the fast path, and opens it.
+fn make_ready(maps: &mut Maps, slot: u32) -> Result<(), AttachCause> {
+    if maps.modes.get(&slot, 0)? == mode::TC {
+        return Ok(());
+    }
+    if matches!(maps.fallbacks.get(&slot, 0), Err(MapError::KeyNotFound)) {
+        let cpus = nr_cpus().map_err(|(_, error)| error)?;
+        let zeros = PerCpuValues::try_from(vec![Fallbacks::default(); cpus])?;
+        maps.fallbacks.insert(slot, zeros, 0)?;
+    }
+    maps.modes.set(slot, mode::TC, 0)?;
+    Ok(())
+}
