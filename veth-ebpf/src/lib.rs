@@ -2,6 +2,8 @@
 //! for the kernel and, for its tests, for the host. The objects in `src/bin` are thin entry points.
 #![no_std]
 
+#[cfg(test)]
+mod crafted;
 pub mod datapath;
 pub mod maps;
 pub mod observe;

@@ -2,6 +2,8 @@
 
 pub mod decide;
 pub mod rewrite;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Tables, Verdict, decide};
 pub use rewrite::Rewrite;

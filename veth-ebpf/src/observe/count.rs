@@ -38,39 +38,22 @@ fn add(counters: &mut Counters, packet: &impl Packet) {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::vec;
+
     use super::*;
+    use crate::crafted::Crafted;
 
-    struct Crafted {
-        len: u32,
-        segments: u32,
-    }
-
-    impl Packet for Crafted {
-        fn ifindex(&self) -> u32 {
-            7
-        }
-        fn bytes(&self) -> u32 {
-            self.len
-        }
-        fn segments(&self) -> u32 {
-            self.segments
-        }
-        fn gso_size(&self) -> u32 {
-            0
-        }
-        fn is_tagged(&self) -> bool {
-            false
-        }
-        fn read<const N: usize>(&self, _: u32) -> Option<[u8; N]> {
-            None
-        }
+    fn crafted(bytes: usize, segments: u32) -> Crafted {
+        Crafted { bytes: vec![0; bytes], ifindex: 7, segments, gso_size: 0, tagged: false }
     }
 
     #[test]
     fn a_gso_packet_is_one_packet_of_many_segments() {
         let mut counters = Counters::default();
-        add(&mut counters, &Crafted { len: 98, segments: 1 });
-        add(&mut counters, &Crafted { len: 65_226, segments: 45 });
+        add(&mut counters, &crafted(98, 1));
+        add(&mut counters, &crafted(65_226, 45));
         assert_eq!(counters, Counters { packets: 2, bytes: 65_324, segments: 46 });
     }
 }
