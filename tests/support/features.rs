@@ -41,11 +41,17 @@ pub fn expected(feature: Feature) -> bool {
     let facts = feature.facts();
     let version = KernelVersion::of(&release());
     assert!(version.is_some(), "{} is no version", release());
-    let options = build_options();
-    let has = |option: &&str| {
-        options.lines().any(|line| line == format!("{option}=y") || line == format!("{option}=m"))
-    };
-    version >= Some(facts.since) && facts.options.iter().all(has)
+    version >= Some(facts.since) && facts.options.iter().all(|option| built_with(option))
+}
+
+/// Whether the running kernel was built with an option.
+///
+/// # Panics
+/// When its build options cannot be read.
+#[must_use]
+pub fn built_with(option: &str) -> bool {
+    let is_set = |line: &str| line == format!("{option}=y") || line == format!("{option}=m");
+    build_options().lines().any(is_set)
 }
 
 /// The running kernel's build options, from where distributions keep them.

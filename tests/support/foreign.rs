@@ -87,14 +87,20 @@ impl Foreign {
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&mut self, node: &Node, netns: &str, interface: &str, first: bool) -> Result<()> {
-        let program = &mut self.program;
-        node.within(netns, move || {
-            for hook in [TcAttachType::Ingress, TcAttachType::Egress] {
-                let order = if first { LinkOrder::first() } else { LinkOrder::last() };
-                program.attach_with_options(interface, hook, TcAttachOptions::TcxOrder(order))?;
-            }
-            Ok(())
-        })
+        node.within(netns, move || self.attach_here(interface, first))
+    }
+
+    /// Attaches it to both hooks of an interface of the calling thread's namespace, as
+    /// [`Self::attach`] does.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach_here(&mut self, interface: &str, first: bool) -> Result<()> {
+        for hook in [TcAttachType::Ingress, TcAttachType::Egress] {
+            let order = if first { LinkOrder::first() } else { LinkOrder::last() };
+            self.program.attach_with_options(interface, hook, TcAttachOptions::TcxOrder(order))?;
+        }
+        Ok(())
     }
 
     /// Puts it on both hooks as a filter below the `clsact` that is there, with what `tc` takes as

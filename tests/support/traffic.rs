@@ -4,7 +4,11 @@ use std::{
     fs::File,
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::mpsc,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -75,42 +79,100 @@ fn udp(node: &Node, from: Site<'_>, to: Site<'_>, packets: u64, bytes: usize) ->
     Ok(())
 }
 
-/// Sends `bytes` over one TCP connection.
+/// Sends `bytes` over one TCP connection; the receiver compares every one.
 ///
 /// # Errors
-/// When a socket refuses, or not all arrives in time.
+/// When a socket refuses, or not all arrives, and as it was sent, in time.
 pub fn tcp_bulk(node: &Node, from: Site<'_>, to: Site<'_>, bytes: u64) -> Result<()> {
+    let sent = tcp(node, from, to, |sent| sent < bytes)?.bytes;
+    anyhow::ensure!(sent >= bytes, "only {sent} of {bytes} bytes were sent");
+    Ok(())
+}
+
+/// Keeps one TCP connection busy until `stop` is set.
+///
+/// # Errors
+/// As [`tcp_bulk`].
+pub fn tcp_until(node: &Node, from: Site<'_>, to: Site<'_>, stop: &AtomicBool) -> Result<Streamed> {
+    tcp(node, from, to, |_| !stop.load(Ordering::Relaxed))
+}
+
+/// What a connection has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streamed {
+    /// Bytes, all of them as they were sent.
+    pub bytes: u64,
+    /// The longest time in which none arrived.
+    pub longest_pause: Duration,
+}
+
+/// What streams carry, over and over. Its length is a prime: what is lost, doubled or out of place
+/// shows, whatever its size.
+fn pattern() -> &'static [u8] {
+    static PATTERN: OnceLock<Vec<u8>> = OnceLock::new();
+    PATTERN.get_or_init(|| {
+        // Xorshift, Marsaglia 2003.
+        let mut state = 0x9e37_79b9_u32;
+        let next = |_| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 24) as u8
+        };
+        (0..1_048_573).map(next).collect()
+    })
+}
+
+fn tcp(
+    node: &Node,
+    from: Site<'_>,
+    to: Site<'_>,
+    go_on: impl Fn(u64) -> bool + Sync,
+) -> Result<Streamed> {
     let listener = node.within(to.0, || Ok(TcpListener::bind((to.1, 0))?))?;
     let target = listener.local_addr()?;
     let (done, received) = mpsc::channel();
     thread::spawn(move || {
-        let count = || -> Result<u64> {
-            let (mut stream, _) = listener.accept()?;
-            stream.set_read_timeout(Some(limit()))?;
-            let mut buffer = vec![0; 1 << 18];
-            let mut total = 0;
-            loop {
-                match stream.read(&mut buffer)? {
-                    0 => return Ok(total),
-                    bytes => total += bytes as u64,
-                }
-            }
-        };
-        let _ = done.send(count());
+        let _ = done.send(compare(&listener));
     });
-    node.within(from.0, || {
+    let sent = node.within(from.0, || {
         let mut stream = TcpStream::connect_timeout(&target, limit())?;
         stream.set_write_timeout(Some(limit()))?;
-        let block = vec![0xa5; 1 << 18];
-        let mut left = bytes;
-        while left > 0 {
-            let next = left.min(block.len() as u64);
-            stream.write_all(&block[..usize::try_from(next)?])?;
-            left -= next;
+        let mut sent = 0;
+        while go_on(sent) {
+            stream.write_all(pattern())?;
+            sent += pattern().len() as u64;
         }
-        Ok(())
+        Ok(sent)
     })?;
-    let total = received.recv_timeout(limit()).context("the receiver did not finish")??;
-    anyhow::ensure!(total == bytes, "{total} of {bytes} bytes arrived");
-    Ok(())
+    let streamed = received.recv_timeout(limit()).context("the receiver did not finish")??;
+    anyhow::ensure!(streamed.bytes == sent, "{} of {sent} bytes arrived", streamed.bytes);
+    Ok(streamed)
+}
+
+fn compare(listener: &TcpListener) -> Result<Streamed> {
+    let (mut stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(limit()))?;
+    let mut buffer = vec![0; 1 << 18];
+    let (mut streamed, mut last) = (Streamed::default(), Instant::now());
+    loop {
+        let read = stream.read(&mut buffer)?;
+        streamed.longest_pause = streamed.longest_pause.max(last.elapsed());
+        last = Instant::now();
+        if read == 0 {
+            return Ok(streamed);
+        }
+        let mut rest = &buffer[..read];
+        while !rest.is_empty() {
+            let at = usize::try_from(streamed.bytes % pattern().len() as u64)?;
+            let length = rest.len().min(pattern().len() - at);
+            anyhow::ensure!(
+                rest[..length] == pattern()[at..at + length],
+                "other bytes arrived behind {} good ones",
+                streamed.bytes
+            );
+            streamed.bytes += length as u64;
+            rest = &rest[length..];
+        }
+    }
 }

@@ -164,8 +164,13 @@ impl Keeper {
     /// One round, off the thread that serves. `None` is the first.
     async fn round(&mut self, change: Option<Change>) -> Result<(), RunError> {
         let overruns = self.pending.overruns();
+        // Routes matter to the fast path alone.
+        let only_routes = Change { routes: true, ..Change::default() };
+        let all = change.as_ref() != Some(&only_routes);
         self.off_thread(move |state| {
-            state.round(change, overruns)?;
+            if all {
+                state.round(change, overruns)?;
+            }
             state.accelerate()
         })
         .await

@@ -84,6 +84,8 @@ pub struct Change {
     pub everything: bool,
     /// Namespaces may have come or gone.
     pub namespaces: bool,
+    /// Routes, wherever.
+    pub routes: bool,
     /// Links of the host's namespace.
     pub host: bool,
     /// Links of the namespaces that the host's numbers so.
@@ -103,6 +105,7 @@ impl Change {
     pub fn merge(&mut self, other: Self) {
         self.everything |= other.everything;
         self.namespaces |= other.namespaces;
+        self.routes |= other.routes;
         self.host |= other.host;
         self.nsids.extend(other.nsids);
         self.gone.extend(other.gone);

@@ -32,11 +32,16 @@ use tokio::sync::Notify;
 use super::{Change, discover};
 use crate::netns;
 
-/// `RTNLGRP_LINK` and `RTNLGRP_NSID`, `linux/rtnetlink.h`.
-const GROUPS: [u32; 2] = [1, 28];
+/// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV4_ROUTE`, `RTNLGRP_IPV6_IFADDR`,
+/// `RTNLGRP_IPV6_ROUTE` and `RTNLGRP_NSID`, `linux/rtnetlink.h`.
+const GROUPS: [u32; 6] = [1, 5, 7, 9, 11, 28];
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNSID: u16 = 88;
 const RTM_DELNSID: u16 = 89;
 
@@ -264,7 +269,8 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<(usize, Option<i32>), E
 fn note(change: &mut Change, mut datagram: &[u8], nsid: Option<i32>) {
     while let Ok(message) = NetlinkBuffer::new_checked(datagram) {
         match message.message_type() {
-            RTM_NEWLINK | RTM_DELLINK => {
+            RTM_NEWROUTE | RTM_DELROUTE => change.routes = true,
+            RTM_NEWLINK | RTM_DELLINK | RTM_NEWADDR | RTM_DELADDR => {
                 match nsid {
                     Some(nsid) => _ = change.nsids.insert(nsid),
                     None => change.host = true,

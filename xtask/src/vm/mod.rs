@@ -60,7 +60,7 @@ const QUICK: &[&str] = &[
 
 /// Seconds that one test may take. The processor is emulated, about twenty times as slow as a real
 /// one.
-const TEST_LIMIT: u64 = 300;
+const TEST_LIMIT: u64 = 600;
 
 /// Tests wait this many times as long as on a real machine before they call something late.
 const PATIENCE: u32 = 10;

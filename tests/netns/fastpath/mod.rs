@@ -1,0 +1,112 @@
+//! The fast path by TC: packets go from one pair straight into the far end of another.
+
+mod audit;
+mod hop;
+mod life;
+mod mtu;
+mod sender;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use veth_tests::{Agent, Node, Page, agent, run};
+
+/// Two pods on a bridge.
+pub const BRIDGED: &str = "
+namespaces: [{ name: red }, { name: blue }]
+bridges: [{ name: br0, addresses: [10.0.0.1/24, fd00::1/64] }]
+pairs:
+  - name: red
+    datapath: tc
+    ends:
+      - { interface: r0, bridge: br0 }
+      - { namespace: red, interface: r1, addresses: [10.0.0.2/24, fd00::2/64] }
+  - name: blue
+    datapath: tc
+    ends:
+      - { interface: b0, bridge: br0 }
+      - { namespace: blue, interface: b1, addresses: [10.0.0.3/24, fd00::3/64] }
+";
+
+/// Two pods that the host routes between.
+pub const ROUTED: &str = "
+namespaces: [{ name: red }, { name: blue }]
+pairs:
+  - name: red
+    datapath: tc
+    ends:
+      - { interface: r0, addresses: [169.254.1.1/32, fd01::1/128], routes: [{ to: 10.0.0.2/32 }, { to: fd00::2/128 }] }
+      - namespace: red
+        interface: r1
+        addresses: [10.0.0.2/32, fd00::2/128]
+        routes: [{ to: 169.254.1.1/32 }, { to: default, via: 169.254.1.1 }, { to: fd01::1/128 }, { to: '::/0', via: fd01::1 }]
+  - name: blue
+    datapath: tc
+    ends:
+      - { interface: b0, addresses: [169.254.1.1/32, fd01::1/128], routes: [{ to: 10.0.0.3/32 }, { to: fd00::3/128 }] }
+      - namespace: blue
+        interface: b1
+        addresses: [10.0.0.3/32, fd00::3/128]
+        routes: [{ to: 169.254.1.1/32 }, { to: default, via: 169.254.1.1 }, { to: fd01::1/128 }, { to: '::/0', via: fd01::1 }]
+";
+
+pub const SOON: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Bridged,
+    Routed,
+}
+
+/// Makes the pods, and starts the agent that speeds them up.
+pub fn pods(node: &Node, shape: Shape) -> Result<Agent> {
+    let topology = match shape {
+        Shape::Bridged => BRIDGED,
+        Shape::Routed => {
+            run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")?;
+            ROUTED
+        }
+    };
+    let file = node.file("pods.yaml", topology)?;
+    let applied = agent(&format!("apply -f {}", file.display()))?;
+    ensure!(applied.code == 0, "{}", applied.stderr);
+    // Until then the kernel sends from, and answers for, other addresses.
+    node.eventually("duplicate address detection has ended", SOON, || {
+        let tentative = |netns: &str| -> Result<bool> {
+            Ok(!run(&format!("ip -n {netns} -6 addr show tentative"))?.stdout.is_empty())
+        };
+        Ok((!tentative("red")? && !tentative("blue")?).then_some(()))
+    })?;
+    Agent::start(node, "")
+}
+
+pub fn in_red(line: &str) -> Result<()> {
+    run(&format!("nsenter --net=/run/netns/red {line}"))?;
+    Ok(())
+}
+
+pub fn redirected(page: &Page, near: &str) -> Result<u64> {
+    let labels = [("netns", "host"), ("interface", near), ("method", "tc")];
+    Ok(page.value("veth_agent_redirects_total", &labels)? as u64)
+}
+
+pub fn fallbacks(page: &Page, near: &str, reason: &str) -> Result<u64> {
+    let labels = [("netns", "host"), ("interface", near), ("reason", reason)];
+    Ok(page.value("veth_agent_redirect_fallbacks_total", &labels)? as u64)
+}
+
+/// Waits until pings take the fast path both ways.
+pub fn fast(node: &Node, daemon: &Agent) -> Result<()> {
+    node.eventually("the fast path is taken", SOON, || {
+        let before = daemon.page()?;
+        in_red("ping -q -c 2 -i 0.01 -W 2 10.0.0.3")?;
+        let after = daemon.page()?;
+        let new = |near| -> Result<u64> {
+            Ok(redirected(&after, near)?.saturating_sub(redirected(&before, near).unwrap_or(0)))
+        };
+        match (new("r0"), new("b0")) {
+            (Ok(2), Ok(2)) => Ok(Some(())),
+            _ => Ok(None),
+        }
+    })
+}
