@@ -70,6 +70,7 @@ pub fn pods(node: &Node, shape: Shape) -> Result<Agent> {
     let file = node.file("pods.yaml", topology)?;
     let applied = agent(&format!("apply -f {}", file.display()))?;
     ensure!(applied.code == 0, "{}", applied.stderr);
+    ensure!(applied.stderr.contains("the fast path is idle"), "{}", applied.stderr);
     // Until then the kernel sends from, and answers for, other addresses.
     node.eventually("duplicate address detection has ended", SOON, || {
         let tentative = |netns: &str| -> Result<bool> {

@@ -8,7 +8,7 @@ use std::{
 use super::{Failure, print, privileged, say, seen_hooks};
 use crate::{
     cli::{ApplyArgs, AttachArgs, FileArgs},
-    datapath::Pins,
+    datapath::{Daemon, Pins},
     inventory::{self, Depth},
     topology::{
         action::Action,
@@ -19,7 +19,7 @@ use crate::{
         spec::Topology,
         validate,
     },
-    types::EndId,
+    types::{Datapath, EndId},
 };
 
 /// Builds or repairs what a file declares.
@@ -48,6 +48,10 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     })?;
     progress.end();
     conclude(&plan.actions, "nothing to change");
+    let fast = wanted.pairs.iter().any(|pair| pair.datapath == Datapath::Tc);
+    if fast && !Daemon::is_running(pins) {
+        say("the fast path is idle until `veth-agent run` keeps it up; packets take the stack");
+    }
     Ok(())
 }
 

@@ -172,14 +172,14 @@ impl Feature {
                 "memory-mapped BPF arrays",
                 (5, 5),
                 &[],
-                "the time stamp that guards the fast path (not built yet)",
-                "it is written by a system call",
+                "nothing yet: the lease of the fast path is written by a system call",
+                "nothing is missing",
             ),
             Self::RedirectPeer => facts(
                 "bpf_redirect_peer",
                 (5, 10),
                 &[],
-                "`datapath: tc`: from pod to pod in one hop (not built yet)",
+                "`datapath: tc`: from pod to pod in one hop",
                 "frames take the kernel's own way",
             ),
             Self::XdpFrags => facts(
