@@ -121,8 +121,7 @@ fn an_address_that_moves_takes_its_packets_along() {
         let mut buffer = [0; 16];
         ensure!(old.recv(&mut buffer)? == 3);
         // It stays alive, and listens, with its address on a cable that leads nowhere.
-        run("ip -n blue link set b1 name b9")?;
-        run("ip -n blue address del 10.0.0.3/24 dev b9")?;
+        run("ip -n blue address del 10.0.0.3/24 dev b1")?;
         run("ip -n blue address add 10.0.0.3/24 dev lo")?;
         let file = node.file(
             "green.yaml",

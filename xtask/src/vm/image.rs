@@ -77,6 +77,7 @@ const MODULES: &[&str] = &[
     "sch_tbf",
     "nf_tables",
     "nft_chain_nat",
+    "nft_nat",
     "iptable_filter",
     "br_netfilter",
 ];
