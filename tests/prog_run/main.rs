@@ -57,7 +57,7 @@ impl<'a> Bench<'a> {
     fn counters(&self, interface: &str) -> Result<EndCounters> {
         let ifindex = IfIndex(self.ifindex(interface)?);
         let end = EndId { netns: self.cookie, ifindex };
-        collect::read(&self.maps, end)?.context("no slot")
+        collect::read(&self.maps, end).counters.context("no slot")
     }
 
     fn unknown(&self) -> Result<u64> {

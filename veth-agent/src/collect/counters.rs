@@ -1,40 +1,36 @@
 //! Counters of ends, summed over all CPUs.
 
 use aya::maps::MapError;
-use veth_common::{counters::EndCounters, endpoint::EndKey, fastpath::Fallbacks};
+use veth_common::{
+    counters::EndCounters,
+    endpoint::{EndKey, EndSlot},
+    fastpath::Fallbacks,
+};
 
 use crate::{datapath::Maps, types::EndId};
 
-/// The counters of an end; `None` where it has no slot.
-///
-/// # Errors
-/// When the maps cannot be read.
-pub fn read(maps: &Maps, end: EndId) -> Result<Option<EndCounters>, MapError> {
-    let slot = match maps.ends.get(&EndKey::from(end), 0) {
-        Ok(slot) => slot,
-        Err(MapError::KeyNotFound) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let per_cpu = maps.counters.get(&slot.slot, 0)?;
-    Ok(Some(per_cpu.iter().fold(EndCounters::default(), |sum, cpu| sum.plus(*cpu))))
+/// What the maps say of an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndReading {
+    /// What it has carried; `None` where it has no slot.
+    pub counters: Option<EndCounters>,
+    /// What did not take the fast path, and why; `None` where it has no place there.
+    pub fallbacks: Option<Fallbacks>,
 }
 
-/// What of an end's packets did not take the fast path, and why; `None` where it has no place there.
-///
-/// # Errors
-/// When the maps cannot be read.
-pub fn fallbacks(maps: &Maps, end: EndId) -> Result<Option<Fallbacks>, MapError> {
-    let slot = match maps.ends.get(&EndKey::from(end), 0) {
-        Ok(slot) => slot,
-        Err(MapError::KeyNotFound) => return Ok(None),
-        Err(error) => return Err(error),
+/// Reads an end. What cannot be read is not there.
+#[must_use]
+pub fn read(maps: &Maps, end: EndId) -> EndReading {
+    let Ok(EndSlot { slot, .. }) = maps.ends.get(&EndKey::from(end), 0) else {
+        return EndReading::default();
     };
-    match maps.fallbacks.get(&slot.slot, 0) {
-        Ok(per_cpu) => {
-            Ok(Some(per_cpu.iter().fold(Fallbacks::default(), |sum, cpu| sum.plus(*cpu))))
-        }
-        Err(MapError::KeyNotFound) => Ok(None),
-        Err(error) => Err(error),
+    let counters = maps.counters.get(&slot, 0).ok();
+    let fallbacks = maps.fallbacks.get(&slot, 0).ok();
+    EndReading {
+        counters: counters
+            .map(|per_cpu| per_cpu.iter().fold(EndCounters::default(), |sum, cpu| sum.plus(*cpu))),
+        fallbacks: fallbacks
+            .map(|per_cpu| per_cpu.iter().fold(Fallbacks::default(), |sum, cpu| sum.plus(*cpu))),
     }
 }
 

@@ -2,4 +2,4 @@
 
 mod counters;
 
-pub use counters::{fallbacks, read, unknown};
+pub use counters::{EndReading, read, unknown};

@@ -22,7 +22,7 @@ pub use error::{AttachCause, AttachError, DatapathError, HookName};
 pub use hurry::Hurry;
 pub use lock::{Daemon, Lock};
 pub use objects::{Maps, VerifiedProgram, pinned_ids as program_ids, verify};
-pub use observe::{EndHooks, Hook, Method, attach_type, filters, hooks};
+pub use observe::{EndHooks, Filter, Hook, Method, attach_type, filters, hooks};
 pub use pins::{DEFAULT_BPFFS, Pins};
 pub use reconcile::{Outcome, Scope, read_slots, reconcile};
 pub use remove::{collect_garbage, detach_ends, known_ends, remove_everything};

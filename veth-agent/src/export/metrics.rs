@@ -5,17 +5,17 @@ use prometheus::{
     process_collector::ProcessCollector,
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
-use veth_common::{
-    counters::{Counters, EndCounters},
-    fastpath::{Fallback, Fallbacks},
-    names,
-};
+use veth_common::{counters::Counters, fastpath::Fallback, names};
 
 use super::{
     SharedView, View,
     labels::{EndLabels, PairInfo},
 };
-use crate::{collect, datapath::Maps};
+use crate::{
+    collect::{self, EndReading},
+    datapath::Maps,
+    preflight::release,
+};
 
 /// Makes the page.
 pub struct Metrics {
@@ -33,7 +33,7 @@ impl Metrics {
     pub fn new(view: SharedView, attach: &'static str) -> Result<Self, prometheus::Error> {
         let process = Registry::new();
         process.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Self { agent: Agent { view, attach, kernel: kernel_release() }, process })
+        Ok(Self { agent: Agent { view, attach, kernel: release() }, process })
     }
 
     /// The page, in Prometheus' text format.
@@ -51,10 +51,6 @@ impl Metrics {
 
 /// The content type of the page.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
-
-fn kernel_release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
-}
 
 struct Agent {
     view: SharedView,
@@ -84,8 +80,7 @@ impl Agent {
 struct Reading<'a> {
     labels: &'a EndLabels,
     info: &'a PairInfo,
-    counters: Option<EndCounters>,
-    fallbacks: Option<Fallbacks>,
+    of_end: EndReading,
     up: bool,
 }
 
@@ -94,15 +89,13 @@ impl<'a> Reading<'a> {
         let live = view.live.values().map(|live| Self {
             labels: &live.labels,
             info: &live.info,
-            counters: collect::read(maps, live.end).ok().flatten(),
-            fallbacks: collect::fallbacks(maps, live.end).ok().flatten(),
+            of_end: collect::read(maps, live.end),
             up: live.up,
         });
         let gone = view.gone.iter().map(|(labels, gone)| Self {
             labels,
             info: &gone.info,
-            counters: gone.counters,
-            fallbacks: gone.fallbacks,
+            of_end: gone.last,
             up: false,
         });
         live.chain(gone).collect()
@@ -135,7 +128,8 @@ fn traffic(readings: &[Reading<'_>]) -> Vec<MetricFamily> {
         .into_iter()
         .map(|(name, help, field)| {
             let metrics = readings.iter().flat_map(|reading| {
-                let directions = reading.counters.map(|both| [("rx", both.rx), ("tx", both.tx)]);
+                let directions =
+                    reading.of_end.counters.map(|both| [("rx", both.rx), ("tx", both.tx)]);
                 directions.into_iter().flatten().map(|(direction, counters)| {
                     let mut labels = reading.labels();
                     labels.insert(0, label("direction", direction));
@@ -149,10 +143,12 @@ fn traffic(readings: &[Reading<'_>]) -> Vec<MetricFamily> {
 
 /// Of ends that have a place in the fast path, by method.
 fn redirects(readings: &[Reading<'_>]) -> MetricFamily {
-    let near = readings.iter().filter(|reading| reading.fallbacks.is_some());
+    let near = readings.iter().filter(|reading| reading.of_end.fallbacks.is_some());
     let metrics = near.flat_map(|reading| {
-        let methods =
-            reading.counters.map(|counters| ["tc", "xdp"].into_iter().zip(counters.redirected));
+        let methods = reading
+            .of_end
+            .counters
+            .map(|counters| ["tc", "xdp"].into_iter().zip(counters.redirected));
         methods.into_iter().flatten().map(|(method, count)| {
             let mut labels = reading.labels();
             labels.insert(1, label("method", method));
@@ -166,7 +162,7 @@ fn redirects(readings: &[Reading<'_>]) -> MetricFamily {
 
 fn fallbacks(readings: &[Reading<'_>]) -> MetricFamily {
     let metrics = readings.iter().flat_map(|reading| {
-        reading.fallbacks.into_iter().flat_map(|fallbacks| {
+        reading.of_end.fallbacks.into_iter().flat_map(|fallbacks| {
             Fallback::ALL.into_iter().zip(fallbacks.by_reason).map(|(reason, count)| {
                 let mut labels = reading.labels();
                 labels.push(label("reason", reason.as_str()));

@@ -6,11 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use veth_common::{counters::EndCounters, fastpath::Fallbacks};
-
 use super::labels::{self, EndLabels, PairInfo};
 use crate::{
-    collect,
+    collect::{self, EndReading},
     datapath::{AttachError, Maps},
     inventory::{PairState, Snapshot},
     types::EndId,
@@ -35,9 +33,7 @@ pub struct GoneEnd {
     /// Its pair, while it lived.
     pub info: PairInfo,
     /// The last that was counted.
-    pub counters: Option<EndCounters>,
-    /// The last that was counted of what did not take the fast path.
-    pub fallbacks: Option<Fallbacks>,
+    pub last: EndReading,
     /// Since when it is gone.
     pub since: Instant,
 }
@@ -99,10 +95,9 @@ impl View {
     fn bury(&mut self, live: &BTreeMap<EndLabels, LiveEnd>, maps: &Maps, now: Instant) {
         for (labels, old) in &self.live {
             if live.get(labels).is_none_or(|new| new.end != old.end) {
-                let counters = collect::read(maps, old.end).ok().flatten();
-                let fallbacks = collect::fallbacks(maps, old.end).ok().flatten();
+                let last = collect::read(maps, old.end);
                 let info = old.info.clone();
-                let gone = GoneEnd { info, counters, fallbacks, since: now };
+                let gone = GoneEnd { info, last, since: now };
                 self.gone.insert(labels.clone(), gone);
             }
         }

@@ -17,4 +17,4 @@ pub use audit::{Obstacle, obstacles};
 pub use facts::{Chain, EndFacts, Facts, Hook, Legacy};
 pub use gather::gather;
 pub use plan::{Plan, Verdict, near_ends, plan, plan_for};
-pub use sync::{Synced, read_modes, sync};
+pub use sync::sync;

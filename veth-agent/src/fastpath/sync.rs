@@ -21,27 +21,19 @@ use crate::{
     types::{EndId, NetnsCookie},
 };
 
-/// How many entries changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Synced {
-    /// Taken out.
-    pub removed: usize,
-    /// Put in.
-    pub added: usize,
-}
-
 /// Writes the tables.
 ///
 /// # Errors
 /// What the kernel refused; entries are then missing, and none is wrong.
-pub fn sync(maps: &mut Maps, snapshot: &Snapshot, plan: &Plan) -> Result<Synced, AttachCause> {
+pub fn sync(maps: &mut Maps, snapshot: &Snapshot, plan: &Plan) -> Result<(), AttachCause> {
     let there: BTreeMap<_, _> = maps.endpoints.iter().collect::<Result<_, _>>()?;
     let stale: Vec<_> =
         there.iter().filter(|(key, old)| plan.endpoints.get(key) != Some(old)).collect();
     for (key, _) in &stale {
         maps.endpoints.remove(key)?;
     }
-    for slot in read_modes(maps)? {
+    // A slot was given its place there before it was opened.
+    for slot in maps.fallbacks.keys().collect::<Result<Vec<_>, _>>()? {
         if plan.near.values().all(|near| *near != slot) {
             maps.modes.set(slot, mode::OBSERVE, 0)?;
         }
@@ -61,21 +53,7 @@ pub fn sync(maps: &mut Maps, snapshot: &Snapshot, plan: &Plan) -> Result<Synced,
     for (key, endpoint) in &new {
         maps.endpoints.insert(*key, **endpoint, 0)?;
     }
-    Ok(Synced { removed: stale.len(), added: new.len() })
-}
-
-/// The slots whose ends may redirect.
-///
-/// # Errors
-/// When the map cannot be read.
-pub fn read_modes(maps: &Maps) -> Result<Vec<u32>, MapError> {
-    let mut slots = Vec::new();
-    for (slot, mode) in (0..).zip(maps.modes.iter()) {
-        if mode? != mode::OBSERVE {
-            slots.push(slot);
-        }
-    }
-    Ok(slots)
+    Ok(())
 }
 
 /// Devices of near ends that new endpoints stand for: slot and index, by namespace.

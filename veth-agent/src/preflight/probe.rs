@@ -32,11 +32,11 @@ pub fn probe(feature: Feature) -> Result<bool, String> {
     match feature {
         Feature::StrictDumps => strict_dumps(),
         Feature::NetnsCookie => refused_is_absent(netns::cookie()),
-        Feature::Clsact => elsewhere(clsact)?,
+        Feature::Clsact => elsewhere(clsact),
         Feature::Tcx => refused_is_absent(SchedClassifier::query_tcx("lo", TcAttachType::Ingress)),
         Feature::LinkPinning | Feature::LinkUpdate => links(),
         Feature::Btf => Ok(fs::File::open(BTF).is_ok()),
-        Feature::BpfStats => Ok(fs::exists(STATS).map_err(|error| format!("{STATS}: {error}"))?),
+        Feature::BpfStats => fs::exists(STATS).map_err(|error| format!("{STATS}: {error}")),
         Feature::RingBuffer => is_map_supported(MapType::RingBuf).map_err(|error| why(&error)),
         Feature::MmapableMaps => mmapable(),
         Feature::RedirectPeer => {
@@ -45,7 +45,7 @@ pub fn probe(feature: Feature) -> Result<bool, String> {
         // Came in the same series (commits 0165cc817075 and f45d5b6ce2e8, Linux 5.18).
         Feature::XdpFrags => helper(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len),
         Feature::DropReasons => drop_reasons(),
-        Feature::Netkit => elsewhere(netkit)?,
+        Feature::Netkit => elsewhere(netkit),
     }
 }
 
@@ -107,8 +107,8 @@ fn drop_reasons() -> Result<bool, String> {
 }
 
 /// Asks in a namespace of its own.
-fn elsewhere(question: fn() -> Result<bool, String>) -> Result<Result<bool, String>, String> {
-    netns::within_new(question).map_err(|error| why(&error))
+fn elsewhere(question: fn() -> Result<bool, String>) -> Result<bool, String> {
+    netns::within_new(question).map_err(|error| why(&error)).flatten()
 }
 
 fn clsact() -> Result<bool, String> {

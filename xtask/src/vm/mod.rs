@@ -86,7 +86,7 @@ fn test(kernels: &[&'static Kernel], filter: &[String]) -> Result<()> {
     setup::install(&[Group::Build, Group::Test, Group::Vm])?;
     let all: Vec<_> = kernel::KERNELS.iter().collect();
     let kernels = if kernels.is_empty() { &all } else { kernels };
-    let reports = run(kernels, filter)?;
+    let reports = run(kernels, workspace::build_tests()?, filter)?;
     let tested = report::tell(&folder()?, &reports);
     let verified = rows(&reports).and_then(|rows| verifier::check(&rows));
     tested.and(verified)
@@ -95,7 +95,7 @@ fn test(kernels: &[&'static Kernel], filter: &[String]) -> Result<()> {
 /// What every kernel's verifier says of every program.
 pub fn verify() -> Result<Vec<Row>> {
     let kernels: Vec<_> = kernel::KERNELS.iter().collect();
-    let reports = run_suites(&kernels, Vec::new(), &[])?;
+    let reports = run(&kernels, Vec::new(), &[])?;
     report::fail_on_problems(&reports)?;
     rows(&reports)
 }
@@ -106,12 +106,8 @@ fn rows(reports: &[KernelReport]) -> Result<Vec<Row>> {
     Ok(rows.collect::<Result<Vec<_>>>()?.concat())
 }
 
-/// Runs the tests on each kernel, one after the other.
-fn run(kernels: &[&'static Kernel], filter: &[String]) -> Result<Vec<KernelReport>> {
-    run_suites(kernels, workspace::build_tests()?, filter)
-}
-
-fn run_suites(
+/// Runs the tests of `suites` (name and binary) and the verifier on each kernel.
+fn run(
     kernels: &[&'static Kernel],
     suites: Vec<(String, PathBuf)>,
     filter: &[String],

@@ -99,10 +99,14 @@ impl KernelReport {
             && self.ended.iter().all(|end| failure(&end.outcome).is_none())
     }
 
-    /// Tests without an end, because the machine has not come to it.
-    fn unended(&self) -> impl Iterator<Item = &TestName> {
+    /// Tests without an end, because the machine has not come to it, and how far they got.
+    fn unended(&self) -> impl Iterator<Item = (&TestName, &'static str)> {
         let ended: BTreeSet<_> = self.ended.iter().map(|end| &end.test).collect();
-        self.expected.iter().filter(move |test| !ended.contains(test))
+        let unended = self.expected.iter().filter(move |test| !ended.contains(test));
+        unended.map(|test| {
+            let begun = self.started.contains(test);
+            (test, if begun { "the machine ended in it" } else { "not run" })
+        })
     }
 
     /// What a program printed here, as rows of the verifier's table; none where it did not run.
@@ -136,9 +140,7 @@ impl KernelReport {
             case.set_time(Duration::from_secs_f64(end.seconds));
             suite.add_test_case(case);
         }
-        for test in self.unended() {
-            let why =
-                if self.started.contains(test) { "the machine ended in it" } else { "not run" };
+        for (test, why) in self.unended() {
             suite.add_test_case(case(test, non_success(NonSuccessKind::Error, why, "")));
         }
         for problem in &self.problems {
@@ -156,11 +158,7 @@ impl KernelReport {
             let (why, said) = failure(&end.outcome)?;
             Some(format!("{name}: {}: {why}\n{said}", end.test))
         });
-        let unended = self.unended().map(|test| {
-            let why =
-                if self.started.contains(test) { "the machine ended in it" } else { "not run" };
-            format!("{name}: {test}: {why}")
-        });
+        let unended = self.unended().map(|(test, why)| format!("{name}: {test}: {why}"));
         let problems = self.problems.iter().map(|problem| format!("{name}: {problem}"));
         ended.chain(unended).chain(problems).collect()
     }

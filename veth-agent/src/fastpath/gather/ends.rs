@@ -4,10 +4,10 @@ use aya::programs::SchedClassifier;
 
 use super::sysctl;
 use crate::{
-    datapath::{self, HookName, Pins},
+    datapath::{self, Filter, HookName, Pins},
     fastpath::EndFacts,
     inventory::Link,
-    netlink::{self, NetlinkError},
+    netlink::{self, Connection, NetlinkError},
     types::NetnsCookie,
 };
 
@@ -16,8 +16,11 @@ pub fn look(pins: &Pins, netns: NetnsCookie, link: &Link) -> Result<EndFacts, St
     let ours = datapath::program_ids(pins, netns);
     let mut facts =
         EndFacts { forwards_ipv4: sysctl::forwards_ipv4(&link.name), ..Default::default() };
-    for (hook, ours) in HookName::BOTH.into_iter().zip(ours) {
-        let chain = chain(link, hook).map_err(|error| format!("{}: {error}", link.name))?;
+    let asked = netlink::block_on(async |connection| ask(&connection, link).await);
+    let (filters, qdisc) = asked.map_err(|error| format!("{}: {error}", link.name))?;
+    facts.qdisc = qdisc;
+    for ((hook, ours), filters) in HookName::BOTH.into_iter().zip(ours).zip(&filters) {
+        let chain = chain(link, hook, filters);
         let is_ours = |entry: &Entry| ours.is_some() && entry.program == ours;
         match hook {
             HookName::Ingress => {
@@ -30,8 +33,20 @@ pub fn look(pins: &Pins, netns: NetnsCookie, link: &Link) -> Result<EndFacts, St
             }
         }
     }
-    facts.qdisc = root_qdisc(link).map_err(|error| format!("{}: {error}", link.name))?;
     Ok(facts)
+}
+
+/// The filters on both hooks and the root qdisc, over one socket.
+async fn ask(
+    connection: &Connection,
+    link: &Link,
+) -> Result<([Vec<Filter>; 2], Option<String>), NetlinkError> {
+    let [ingress, egress] = HookName::BOTH;
+    let filters = [
+        datapath::filters(connection, link.index, ingress).await?,
+        datapath::filters(connection, link.index, egress).await?,
+    ];
+    Ok((filters, netlink::root_qdisc(connection, link.index.0).await?))
 }
 
 /// A program or filter on a hook.
@@ -50,7 +65,7 @@ impl Entry {
 }
 
 /// All that runs on a hook, in order.
-fn chain(link: &Link, hook: HookName) -> Result<Vec<Entry>, NetlinkError> {
+fn chain(link: &Link, hook: HookName, filters: &[Filter]) -> Vec<Entry> {
     let mut chain = Vec::new();
     // A kernel without TCX has no such chain.
     if let Ok((_, programs)) = SchedClassifier::query_tcx(&link.name, datapath::attach_type(hook)) {
@@ -59,16 +74,9 @@ fn chain(link: &Link, hook: HookName) -> Result<Vec<Entry>, NetlinkError> {
             name: program.name_as_str().unwrap_or("?").to_owned(),
         }));
     }
-    let filters = netlink::block_on(async |connection| {
-        datapath::filters(&connection, link.index, hook).await
-    })?;
     chain.extend(filters.iter().map(|filter| Entry {
         program: filter.program,
         name: format!("filter at priority {}", filter.priority),
     }));
-    Ok(chain)
-}
-
-fn root_qdisc(link: &Link) -> Result<Option<String>, NetlinkError> {
-    netlink::block_on(async |connection| netlink::root_qdisc(&connection, link.index.0).await)
+    chain
 }
