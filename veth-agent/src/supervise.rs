@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     datapath::{self, Daemon, DatapathError, Lock, Maps, Outcome, Pins, Scope},
     export::{self, Metrics, ServerError, SharedView},
-    fastpath::{self, Verdict, lease},
+    fastpath::{self, Failures, Verdict, lease},
     inventory::{self, Change, Depth, DiscoverError, Inventory, Pending, WatchError},
     types::NetnsCookie,
 };
@@ -123,7 +123,9 @@ struct State {
     view: SharedView,
     inventory: Inventory,
     complained: BTreeSet<String>,
-    verdicts: BTreeMap<String, Verdict>,
+    /// What was said of each pair that asks for the fast path; `None` before the first look.
+    verdicts: Option<BTreeMap<String, Verdict>>,
+    unready: Failures,
 }
 
 impl Keeper {
@@ -137,7 +139,8 @@ impl Keeper {
             view,
             inventory,
             complained: BTreeSet::new(),
-            verdicts: BTreeMap::new(),
+            verdicts: None,
+            unready: Failures::default(),
         };
         Ok(Self { state: Some(state), pending })
     }
@@ -276,18 +279,29 @@ impl State {
     fn accelerate(&mut self) -> Result<(), RunError> {
         let snapshot = &self.inventory.snapshot;
         let near = fastpath::near_ends(snapshot);
-        if near.is_empty() && self.verdicts.is_empty() {
+        // Somebody may have asked before this agent was started.
+        if near.is_empty() && self.verdicts.as_ref().is_some_and(BTreeMap::is_empty) {
             return Ok(());
         }
         let facts = fastpath::gather(&self.pins, snapshot, &near);
         let plan = {
             let _lock = Lock::acquire(&self.pins)?;
             let mut maps = Maps::open(&self.pins, self.config.attach.max_ends)?;
-            let plan = fastpath::plan_for(&maps, snapshot, &facts)?;
+            let mut plan = fastpath::plan_for(&maps, snapshot, &facts)?;
+            let (failures, now) = (&mut self.unready, Instant::now());
+            fastpath::prepare(&self.pins, &mut maps, snapshot, &mut plan, failures, now);
             let synced = fastpath::sync(&mut maps, snapshot, &plan);
-            let renewed = synced.and_then(|_| Ok(lease::renew(&mut maps, self.config.lease)?));
-            if let Err(error) = renewed {
-                tracing::warn!("the fast path is not kept up, its lease runs out: {error}");
+            let renewed = synced.and_then(|()| Ok(lease::renew(&mut maps, self.config.lease)?));
+            match renewed {
+                // Nothing is redirected any more to or from what is withdrawn.
+                Ok(()) => {
+                    for cause in fastpath::withdraw(&self.pins, &mut maps, snapshot, &plan)? {
+                        tracing::warn!("what XDP needed is not undone: {cause}");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("the fast path is not kept up, its lease runs out: {error}");
+                }
             }
             plan
         };
@@ -297,15 +311,16 @@ impl State {
 
     /// Each verdict once, for as long as it stands.
     fn say_verdicts(&mut self, verdicts: BTreeMap<String, Verdict>) {
+        let said = self.verdicts.take().unwrap_or_default();
         for (pair, verdict) in &verdicts {
-            if self.verdicts.get(pair) != Some(verdict) {
+            if said.get(pair) != Some(verdict) {
                 match verdict {
                     Verdict::Active(_) => tracing::info!(pair, "fast path: {verdict}"),
                     _ => tracing::warn!(pair, "fast path: {verdict}"),
                 }
             }
         }
-        self.verdicts = verdicts;
+        self.verdicts = Some(verdicts);
     }
 
     fn report(&mut self, outcome: &Outcome, first: bool, whole: bool) {

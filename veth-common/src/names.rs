@@ -8,6 +8,8 @@ pub const PREFIX: &str = "va_";
 pub const PROGRAM_INGRESS: &str = "va_end_ingress";
 /// TC program for packets that leave an end.
 pub const PROGRAM_EGRESS: &str = "va_end_egress";
+/// XDP program for frames that arrive at an end, ahead of TC.
+pub const PROGRAM_XDP: &str = "va_end_xdp";
 
 /// Hash map: [`crate::endpoint::EndKey`] to [`crate::endpoint::EndSlot`].
 pub const MAP_ENDS: &str = "va_ends";
@@ -19,8 +21,11 @@ pub const MAP_UNKNOWN: &str = "va_unknown";
 pub const MAP_MODES: &str = "va_modes";
 /// Hash map: [`crate::fastpath::EndpointKey`] to [`crate::fastpath::Endpoint`].
 pub const MAP_ENDPOINTS: &str = "va_endpoints";
-/// Device map: a place to the index of a near end, as long as the device lives.
+/// Device map: a place to the index of a near end, as long as the device lives. For TC programs.
 pub const MAP_DEVICES: &str = "va_devices";
+/// The same for XDP programs: the kernel lets programs of one type alone have a device map
+/// (`bpf_prog_map_compatible`, `kernel/bpf/core.c`).
+pub const MAP_XDP_DEVICES: &str = "va_xdp_devices";
 /// Array of one `u64`: until when, in ns of `CLOCK_MONOTONIC`, the fast path may be taken.
 pub const MAP_LEASE: &str = "va_lease";
 /// Per-CPU hash map: slot to [`crate::fastpath::Fallbacks`], for ends of the fast path.

@@ -48,6 +48,7 @@ pub struct Known {
     pub leased: bool,
     pub endpoints: BTreeMap<[u8; 16], Endpoint>,
     pub devices: BTreeMap<u32, u32>,
+    pub other_mode: Option<u32>,
 }
 
 impl Tables for Known {
@@ -59,6 +60,9 @@ impl Tables for Known {
     }
     fn device(&self, place: u32) -> Option<u32> {
         self.devices.get(&place).copied()
+    }
+    fn takes(&self, place: u32) -> bool {
+        self.other_mode != Some(place)
     }
 }
 
@@ -96,7 +100,12 @@ pub fn two_pairs(bridge: u32) -> Known {
     };
     let endpoints =
         [(mapped(RED_V4), red), (RED_V6, red), (mapped(BLUE_V4), blue), (BLUE_V6, blue)];
-    Known { leased: true, endpoints: endpoints.into(), devices: [(1, 11), (2, 12)].into() }
+    Known {
+        leased: true,
+        endpoints: endpoints.into(),
+        devices: [(1, 11), (2, 12)].into(),
+        other_mode: None,
+    }
 }
 
 /// A frame from red to the MAC `to`, of `protocol` with `payload` bytes of zero behind its header.

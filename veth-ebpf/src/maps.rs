@@ -32,6 +32,9 @@ static ENDPOINTS: HashMap<EndpointKey, Endpoint> = HashMap::with_max_entries(819
 #[map(name = "va_devices")]
 static DEVICES: DevMap = DevMap::with_max_entries(8192, 0);
 
+#[map(name = "va_xdp_devices")]
+static XDP_DEVICES: DevMap = DevMap::with_max_entries(8192, 0);
+
 #[map(name = "va_lease")]
 static LEASE: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -57,6 +60,8 @@ pub fn mode_of(slot: u32) -> u32 {
 pub struct FastPath {
     /// Cookie of the namespace.
     pub netns_cookie: u64,
+    /// One of [`mode`]: by which programs.
+    pub mode: u32,
 }
 
 impl Tables for FastPath {
@@ -77,8 +82,23 @@ impl Tables for FastPath {
 
     #[inline(always)]
     fn device(&self, place: u32) -> Option<u32> {
-        DEVICES.get_ifindex(place)
+        match self.mode {
+            mode::XDP => XDP_DEVICES.get_ifindex(place),
+            _ => DEVICES.get_ifindex(place),
+        }
     }
+
+    #[inline(always)]
+    fn takes(&self, place: u32) -> bool {
+        mode_of(place) == self.mode
+    }
+}
+
+/// Lets the kernel send the frame that an XDP program sees into the peer of the device in `place`,
+/// when the program ends with the action that this gives; `None` where that device is gone.
+#[inline(always)]
+pub fn redirect(place: u32) -> Option<u32> {
+    XDP_DEVICES.redirect(place, 0).ok()
 }
 
 /// Counts a packet of an end of the fast path that went to the stack.
@@ -93,8 +113,8 @@ pub fn count_fallback(slot: u32, reason: Fallback) {
 /// This CPU's counters of `slot`.
 #[inline(always)]
 pub fn counters(slot: u32) -> Option<&'static mut EndCounters> {
-    // SAFETY: TC programs run with bottom halves off, so nothing else on this CPU touches this
-    // CPU's copy while the reference lives, and no entry point takes a second one.
+    // SAFETY: TC and XDP programs run with bottom halves off, so nothing else on this CPU touches
+    // this CPU's copy while the reference lives, and no entry point takes a second one of a slot.
     COUNTERS.get_ptr_mut(slot).map(|counters| unsafe { &mut *counters })
 }
 

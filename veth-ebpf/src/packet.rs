@@ -1,6 +1,10 @@
 //! The only place that reads the kernel's packet context.
 
-use aya_ebpf::{bindings::BPF_F_RECOMPUTE_CSUM, helpers::bpf_redirect_peer, programs::TcContext};
+use aya_ebpf::{
+    bindings::{BPF_F_RECOMPUTE_CSUM, xdp_md},
+    helpers::{bpf_redirect_peer, generated::bpf_xdp_get_buff_len},
+    programs::{TcContext, XdpContext},
+};
 
 use crate::datapath::Rewrite;
 
@@ -61,6 +65,71 @@ impl Packet for TcContext {
         // The helper also finds what lies outside the linear part.
         self.load::<[u8; N]>(offset as usize).ok()
     }
+}
+
+impl Packet for XdpContext {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        self.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn bytes(&self) -> u32 {
+        // A jumbo frame lies in several pieces.
+        let context: *mut xdp_md = self.ctx;
+        // SAFETY: the kernel passes a valid context, and the helper only reads it.
+        unsafe { bpf_xdp_get_buff_len(context) as u32 }
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        // Whoever sends to an end with an XDP program has no GSO (`veth_xdp_set`).
+        1
+    }
+
+    #[inline(always)]
+    fn gso_size(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // The agent sees to it that the sender puts tags into the frame.
+        false
+    }
+
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let start = self.data() + offset as usize;
+        if start + N > self.data_end() {
+            return None;
+        }
+        // SAFETY: these bytes lie in the frame's first piece, which the verifier checks; an array of
+        // bytes has no alignment.
+        Some(unsafe { *(start as *const [u8; N]) })
+    }
+}
+
+/// Does to a frame what a verdict says. `false` where its beginning lies elsewhere; it is then as it
+/// was.
+#[inline(always)]
+pub fn write(ctx: &XdpContext, rewrite: &Rewrite) -> bool {
+    match rewrite {
+        Rewrite::Nothing => true,
+        Rewrite::V4(bytes) => overwrite(ctx, bytes),
+        Rewrite::V6(bytes) => overwrite(ctx, bytes),
+    }
+}
+
+#[inline(always)]
+fn overwrite<const N: usize>(ctx: &XdpContext, bytes: &[u8; N]) -> bool {
+    let start = ctx.data();
+    if start + N > ctx.data_end() {
+        return false;
+    }
+    // SAFETY: as in `read`, and the frame is this program's until it returns.
+    unsafe { *(start as *mut [u8; N]) = *bytes };
+    true
 }
 
 /// Does to a packet what a verdict says, and gives the action code for it. `None` where the kernel

@@ -145,7 +145,7 @@ fn programs_of_others_are_named() {
         active("red")?;
         drop(other);
         let xdp = node.within("blue", || XdpPass::attach("b1"))?;
-        refused("blue", "an XDP program on the far end b1")?;
+        refused("blue", "on the far end b1")?;
         drop(xdp);
         Ok(())
     });

@@ -1,10 +1,11 @@
-//! The fast path by TC: packets go from one pair straight into the far end of another.
+//! The fast path: packets go from one pair straight into the far end of another.
 
 mod audit;
 mod hop;
 mod life;
 mod mtu;
 mod sender;
+mod xdp;
 
 use std::time::Duration;
 
@@ -58,8 +59,29 @@ pub enum Shape {
     Routed,
 }
 
-/// Makes the pods, and starts the agent that speeds them up.
+/// By which programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Tc,
+    Xdp,
+}
+
+impl By {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tc => "tc",
+            Self::Xdp => "xdp",
+        }
+    }
+}
+
+/// Makes the pods, and starts the agent that speeds them up by TC.
 pub fn pods(node: &Node, shape: Shape) -> Result<Agent> {
+    pods_by(node, shape, By::Tc)
+}
+
+/// Makes the pods, and starts the agent that speeds them up.
+pub fn pods_by(node: &Node, shape: Shape, by: By) -> Result<Agent> {
     let topology = match shape {
         Shape::Bridged => BRIDGED,
         Shape::Routed => {
@@ -67,7 +89,8 @@ pub fn pods(node: &Node, shape: Shape) -> Result<Agent> {
             ROUTED
         }
     };
-    let file = node.file("pods.yaml", topology)?;
+    let topology = topology.replace("datapath: tc", &format!("datapath: {}", by.word()));
+    let file = node.file("pods.yaml", &topology)?;
     let applied = agent(&format!("apply -f {}", file.display()))?;
     ensure!(applied.code == 0, "{}", applied.stderr);
     ensure!(applied.stderr.contains("the fast path is idle"), "{}", applied.stderr);
@@ -87,7 +110,11 @@ pub fn in_red(line: &str) -> Result<()> {
 }
 
 pub fn redirected(page: &Page, near: &str) -> Result<u64> {
-    let labels = [("netns", "host"), ("interface", near), ("method", "tc")];
+    redirected_by(page, near, By::Tc)
+}
+
+pub fn redirected_by(page: &Page, near: &str, by: By) -> Result<u64> {
+    let labels = [("netns", "host"), ("interface", near), ("method", by.word())];
     Ok(page.value("veth_agent_redirects_total", &labels)? as u64)
 }
 
@@ -96,14 +123,20 @@ pub fn fallbacks(page: &Page, near: &str, reason: &str) -> Result<u64> {
     Ok(page.value("veth_agent_redirect_fallbacks_total", &labels)? as u64)
 }
 
-/// Waits until pings take the fast path both ways.
+/// Waits until pings take the fast path by TC both ways.
 pub fn fast(node: &Node, daemon: &Agent) -> Result<()> {
+    fast_by(node, daemon, By::Tc)
+}
+
+/// Waits until pings take the fast path both ways.
+pub fn fast_by(node: &Node, daemon: &Agent, by: By) -> Result<()> {
     node.eventually("the fast path is taken", SOON, || {
         let before = daemon.page()?;
         in_red("ping -q -c 2 -i 0.01 -W 2 10.0.0.3")?;
         let after = daemon.page()?;
         let new = |near| -> Result<u64> {
-            Ok(redirected(&after, near)?.saturating_sub(redirected(&before, near).unwrap_or(0)))
+            let before = redirected_by(&before, near, by).unwrap_or(0);
+            Ok(redirected_by(&after, near, by)?.saturating_sub(before))
         };
         match (new("r0"), new("b0")) {
             (Ok(2), Ok(2)) => Ok(Some(())),

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use veth_tests::{Agent, Node, agent, link_stats, on_node, run, tcp_bulk, try_run};
 
-use super::{SOON, Shape, fallbacks, fast, pods};
+use super::{By, SOON, Shape, fallbacks, fast, fast_by, pods, pods_by};
 
 /// How a ping of 1,472 bytes (1,500 with its headers) with DF ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ fn shrink(near: u32, far: u32) -> Result<()> {
     Ok(())
 }
 
-fn same_outcome(node: &Node, shape: Shape) -> Result<()> {
-    let daemon = pods(node, shape)?;
-    fast(node, &daemon)?;
+pub fn same_outcome(node: &Node, shape: Shape, by: By) -> Result<()> {
+    let daemon = pods_by(node, shape, by)?;
+    fast_by(node, &daemon, by)?;
     for (near, far) in [(1500, 1400), (1400, 1400), (1500, 9000), (1500, 1500)] {
         shrink(near, far)?;
         // The agent has heard of it when its tables say so: by the size of what it lets through.
@@ -103,7 +103,9 @@ fn without_us<T>(node: &Node, daemon: &Agent, work: impl FnOnce() -> Result<T>) 
         })
     };
     let fast = node.scratch().join("pods.yaml");
-    let plain = std::fs::read_to_string(&fast)?.replace("datapath: tc", "datapath: observe");
+    let plain = std::fs::read_to_string(&fast)?;
+    let plain = plain.replace("datapath: tc", "datapath: observe");
+    let plain = plain.replace("datapath: xdp", "datapath: observe");
     apply(&node.file("plain.yaml", &plain)?)?;
     entries(0.0)?;
     let outcome = work();
@@ -114,12 +116,12 @@ fn without_us<T>(node: &Node, daemon: &Agent, work: impl FnOnce() -> Result<T>) 
 
 #[test]
 fn too_big_for_the_target_ends_as_without_us_on_a_bridge() {
-    on_node(|node| same_outcome(node, Shape::Bridged));
+    on_node(|node| same_outcome(node, Shape::Bridged, By::Tc));
 }
 
 #[test]
 fn too_big_for_the_target_ends_as_without_us_over_routes() {
-    on_node(|node| same_outcome(node, Shape::Routed));
+    on_node(|node| same_outcome(node, Shape::Routed, By::Tc));
 }
 
 /// Where the router tells the sender, TCP finds the path's MTU and completes.

@@ -48,7 +48,7 @@ pub fn apply(pins: &Pins, args: &ApplyArgs) -> Result<(), Failure> {
     })?;
     progress.end();
     conclude(&plan.actions, "nothing to change");
-    let fast = wanted.pairs.iter().any(|pair| pair.datapath == Datapath::Tc);
+    let fast = wanted.pairs.iter().any(|pair| pair.datapath != Datapath::Observe);
     if fast && !Daemon::is_running(pins) {
         say("the fast path is idle until `veth-agent run` keeps it up; packets take the stack");
     }

@@ -7,9 +7,13 @@ use serde::Serialize;
 use super::{escape, existing_maps};
 use crate::{
     datapath::{DatapathError, Pins},
-    fastpath::{self, Obstacle, Verdict, lease},
+    fastpath::{self, Obstacle, Plan, Verdict, lease},
     inventory::Snapshot,
 };
+
+/// What only the daemon knows more about.
+const UNREADY: &str =
+    "not made ready for XDP; `veth-agent run` does it, and its log says why where it cannot";
 
 /// The fast path of this node.
 #[derive(Serialize)]
@@ -35,17 +39,20 @@ impl FastPathView {
     /// When the maps cannot be read.
     pub fn take(pins: &Pins, snapshot: &Snapshot) -> Result<Option<Self>, DatapathError> {
         let near = fastpath::near_ends(snapshot);
-        let mut verdicts = BTreeMap::new();
+        let mut plan = Plan::default();
         let mut lease_seconds = None;
         if pins.exist() {
             let maps = existing_maps(pins)?;
             let facts = fastpath::gather(pins, snapshot, &near);
-            verdicts = fastpath::plan_for(&maps, snapshot, &facts)?.verdicts;
+            plan = fastpath::plan_for(&maps, snapshot, &facts)?;
             lease_seconds = lease::remaining(&maps).ok().flatten().map(|left| left.as_secs());
         } else if !near.is_empty() {
-            verdicts = fastpath::plan(snapshot, &BTreeMap::new(), &|_| None).verdicts;
+            plan = fastpath::plan(snapshot, &BTreeMap::new(), &|_| None);
         }
-        let pairs: Vec<_> = verdicts.into_iter().map(PairView::new).collect();
+        for end in plan.unready() {
+            plan.give_up(end, UNREADY.to_owned());
+        }
+        let pairs: Vec<_> = plan.verdicts.into_iter().map(PairView::new).collect();
         Ok((!pairs.is_empty()).then_some(Self { lease_seconds, pairs }))
     }
 

@@ -96,7 +96,7 @@ fn describe_end(snapshot: &Snapshot, end: EndId, hooks: EndHooks) -> Option<EndV
         hooks: HooksView {
             ingress: hooks.ingress.map(|hook| hook.method.as_str()),
             egress: hooks.egress.map(|hook| hook.method.as_str()),
-            xdp: None,
+            xdp: hooks.xdp.map(|hook| hook.method.as_str()),
         },
     })
 }
@@ -155,10 +155,14 @@ const fn oper_state(state: OperState) -> &'static str {
 }
 
 fn hooks(hooks: &HooksView) -> String {
-    match (hooks.ingress, hooks.egress) {
+    let tc = match (hooks.ingress, hooks.egress) {
         (Some(ingress), Some(egress)) if ingress == egress => ingress.to_owned(),
         (None, None) => "-".to_owned(),
         (ingress, egress) => format!("{}/{}", ingress.unwrap_or("-"), egress.unwrap_or("-")),
+    };
+    match hooks.xdp {
+        Some(xdp) => format!("{xdp}+{tc}"),
+        None => tc,
     }
 }
 

@@ -77,6 +77,7 @@ struct EndView {
 struct HooksView {
     ingress: Option<HookView>,
     egress: Option<HookView>,
+    xdp: Option<HookView>,
 }
 
 #[derive(Serialize)]
@@ -124,7 +125,7 @@ impl HookView {
         Self {
             method: hook.method.as_str(),
             priority: match hook.method {
-                Method::Tcx => None,
+                Method::Tcx | Method::Xdp => None,
                 Method::Clsact { priority, .. } => Some(priority),
             },
             position: hook.ahead + 1,
@@ -164,7 +165,11 @@ fn ends(
             interface: snapshot.link(end)?.name.clone(),
             ifindex: end.ifindex.0,
             netns: NetnsView::new(snapshot, netns),
-            hooks: HooksView { ingress: hook(HookName::Ingress), egress: hook(HookName::Egress) },
+            hooks: HooksView {
+                ingress: hook(HookName::Ingress),
+                egress: hook(HookName::Egress),
+                xdp: found.xdp.map(|hook| HookView::new(hook, runs)),
+            },
         })
     })
     .collect()
@@ -204,11 +209,13 @@ fn end_rows(ends: &[EndView]) -> Vec<Vec<String>> {
     let titles = ["NETNS", "INTERFACE", "HOOK", "BY", "POSITION", "NS/PACKET"];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     for end in ends {
-        for (name, hook) in end.hooks.both() {
+        let xdp = end.hooks.xdp.as_ref().map(|hook| ("xdp", Some(hook)));
+        let tc = end.hooks.both().map(|(name, hook)| (name.as_str(), hook));
+        for (name, hook) in xdp.into_iter().chain(tc) {
             let mut row = vec![
                 escape(&end.netns.label).into_owned(),
                 escape(&end.interface).into_owned(),
-                name.to_string(),
+                name.to_owned(),
             ];
             row.extend(hook.map_or_else(|| ["-"; 3].map(str::to_owned), HookView::cells));
             rows.push(row);

@@ -106,8 +106,8 @@ pub struct AttachError {
     pub netns: String,
     /// Name of the interface.
     pub interface: String,
-    /// Which hook.
-    pub hook: HookName,
+    /// Which hook: `ingress`, `egress` or `xdp`.
+    pub hook: &'static str,
     /// Why.
     pub cause: AttachCause,
 }

@@ -9,6 +9,7 @@ mod hurry;
 mod lock;
 mod objects;
 mod observe;
+mod offloads;
 mod pins;
 mod plan;
 mod reconcile;
@@ -16,16 +17,21 @@ mod remove;
 mod runs;
 mod slots;
 mod upgrade;
+mod xdp;
 
 pub use attach::{AttachMode, AttachOptions};
 pub use error::{AttachCause, AttachError, DatapathError, HookName};
 pub use hurry::Hurry;
 pub use lock::{Daemon, Lock};
-pub use objects::{Maps, VerifiedProgram, pinned_ids as program_ids, verify};
+pub use objects::{
+    Maps, VerifiedProgram, pinned_ids as program_ids, pinned_xdp_id as xdp_program_id, verify,
+};
 pub use observe::{EndHooks, Filter, Hook, Method, attach_type, filters, hooks};
+pub use offloads::Unfit;
 pub use pins::{DEFAULT_BPFFS, Pins};
 pub use reconcile::{Outcome, Scope, read_slots, reconcile};
 pub use remove::{collect_garbage, detach_ends, known_ends, remove_everything};
 pub use runs::{Runs, count_runs, runs};
 pub use slots::Slots;
 pub use upgrade::upgrade;
+pub use xdp::{prepare as prepare_xdp, prepared as prepared_for_xdp, withdraw as withdraw_xdp};

@@ -25,6 +25,8 @@ pub enum Method {
         /// TC handle.
         handle: u32,
     },
+    /// An XDP link, in the driver.
+    Xdp,
 }
 
 impl Method {
@@ -34,6 +36,7 @@ impl Method {
         match self {
             Self::Tcx => "tcx",
             Self::Clsact { .. } => "clsact",
+            Self::Xdp => "xdp",
         }
     }
 }
@@ -59,17 +62,19 @@ impl Hook {
     }
 }
 
-/// Our programs on both hooks of an end.
+/// Our programs on the hooks of an end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndHooks {
     /// For packets that arrive.
     pub ingress: Option<Hook>,
     /// For packets that leave.
     pub egress: Option<Hook>,
+    /// For frames that arrive, ahead of both, where the datapath is `xdp`.
+    pub xdp: Option<Hook>,
 }
 
 impl EndHooks {
-    /// The program on one hook.
+    /// The program on one hook of TC.
     #[must_use]
     pub const fn get(&self, hook: HookName) -> Option<Hook> {
         match hook {
@@ -85,7 +90,7 @@ impl EndHooks {
         }
     }
 
-    /// Whether both hooks are taken.
+    /// Whether both hooks of TC are taken.
     #[must_use]
     pub const fn complete(&self) -> bool {
         self.ingress.is_some() && self.egress.is_some()
@@ -125,19 +130,24 @@ pub fn hooks_within(
     if ids == [None, None] {
         return Ok(BTreeMap::new());
     }
+    let xdp = objects::pinned_xdp_id(pins, netns.cookie);
     netns::within_known(&netns.path, netns.cookie, || {
         netns
             .links
             .values()
             .filter(|link| link.kind.is_paired())
             .map(|link| {
-                (netns.end(link.index), look(pins, netns.cookie, link.index, &link.name, ids))
+                let tc = look(pins, netns.cookie, link.index, &link.name, ids);
+                let ours = link.xdp.filter(|id| Some(*id) == xdp);
+                let xdp =
+                    ours.map(|program| Hook { method: Method::Xdp, ahead: 0, of: 1, program });
+                (netns.end(link.index), EndHooks { xdp, ..tc })
             })
             .collect()
     })
 }
 
-/// Looks at one end, inside its namespace.
+/// Looks at the TC hooks of one end, inside its namespace.
 pub(super) fn look(
     pins: &Pins,
     netns: NetnsCookie,

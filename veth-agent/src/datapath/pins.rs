@@ -16,6 +16,9 @@ use crate::types::{EndId, IfIndex, NetnsCookie};
 /// Where bpffs usually is.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
 
+/// What pins of XDP programs and links end in.
+const XDP: &str = "xdp";
+
 /// `BPF_FS_MAGIC`, `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
@@ -106,28 +109,49 @@ impl Pins {
         self.links().join(format!("{}-{}-{hook}", end.netns, end.ifindex))
     }
 
-    /// All pinned links.
+    /// Pin of the XDP program that serves the ends of a namespace.
+    #[must_use]
+    pub fn xdp_program(&self, netns: NetnsCookie) -> PathBuf {
+        self.programs().join(format!("{netns}-{XDP}"))
+    }
+
+    /// Pin of the XDP link of an end.
+    #[must_use]
+    pub fn xdp_link(&self, end: EndId) -> PathBuf {
+        self.links().join(format!("{}-{}-{XDP}", end.netns, end.ifindex))
+    }
+
+    /// The ends with a pinned XDP link.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn pinned_xdp(&self) -> Result<Vec<EndId>, DatapathError> {
+        list(&self.links(), |name| {
+            let (end, hook) = parse_link(name)?;
+            (hook == XDP).then_some(end)
+        })
+    }
+
+    /// All pinned links to TC hooks.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub fn pinned_links(&self) -> Result<Vec<(EndId, HookName)>, DatapathError> {
         list(&self.links(), |name| {
-            let (netns, rest) = name.split_once('-')?;
-            let (ifindex, hook) = rest.split_once('-')?;
-            let netns = NetnsCookie(netns.parse().ok()?);
-            let ifindex = IfIndex(ifindex.parse().ok()?);
-            Some((EndId { netns, ifindex }, parse_hook(hook)?))
+            let (end, hook) = parse_link(name)?;
+            Some((end, parse_hook(hook)?))
         })
     }
 
-    /// All pinned programs.
+    /// All pinned programs, and the namespaces that they serve.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub fn pinned_programs(&self) -> Result<Vec<(NetnsCookie, HookName)>, DatapathError> {
-        list(&self.programs(), |name| {
-            let (netns, hook) = name.split_once('-')?;
-            Some((NetnsCookie(netns.parse().ok()?), parse_hook(hook)?))
+    pub fn pinned_programs(&self) -> Result<Vec<(NetnsCookie, PathBuf)>, DatapathError> {
+        let directory = self.programs();
+        list(&directory, |name| {
+            let (netns, _) = name.split_once('-')?;
+            Some((NetnsCookie(netns.parse().ok()?), directory.join(name)))
         })
     }
 
@@ -164,6 +188,14 @@ pub fn remove_file(path: &Path) -> Result<(), DatapathError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path)(error)),
         _ => Ok(()),
     }
+}
+
+/// The end and the hook that a link's pin is named after.
+fn parse_link(name: &str) -> Option<(EndId, &str)> {
+    let (netns, rest) = name.split_once('-')?;
+    let (ifindex, hook) = rest.split_once('-')?;
+    let netns = NetnsCookie(netns.parse().ok()?);
+    Some((EndId { netns, ifindex: IfIndex(ifindex.parse().ok()?) }, hook))
 }
 
 fn parse_hook(text: &str) -> Option<HookName> {

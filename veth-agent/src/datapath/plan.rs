@@ -62,13 +62,13 @@ mod tests {
 
     #[test]
     fn nothing_is_done_twice() {
-        assert_eq!(work(EndHooks { ingress: ON, egress: ON }, true), []);
+        assert_eq!(work(EndHooks { ingress: ON, egress: ON, xdp: None }, true), []);
     }
 
     #[test]
     fn a_crash_between_the_hooks_keeps_the_counters() {
         let hooks = vec![HookName::Egress];
-        let seen = EndHooks { ingress: ON, egress: None };
+        let seen = EndHooks { ingress: ON, ..EndHooks::default() };
         assert_eq!(work(seen, true), [AttachEnd { end: END, fresh: false, hooks }]);
     }
 
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn programs_without_a_slot_get_one() {
-        let seen = EndHooks { ingress: ON, egress: ON };
+        let seen = EndHooks { ingress: ON, egress: ON, xdp: None };
         assert_eq!(work(seen, false), [AttachEnd { end: END, fresh: true, hooks: vec![] }]);
     }
 }

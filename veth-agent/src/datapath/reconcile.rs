@@ -161,6 +161,7 @@ impl Visit<'_> {
                 }
                 Err((hook, cause)) => {
                     let (netns, interface) = (label.clone(), name);
+                    let hook = hook.as_str();
                     outcome.errors.push(AttachError { netns, interface, hook, cause });
                 }
             }

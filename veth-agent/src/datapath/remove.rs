@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use veth_common::{
-    endpoint::EndKey,
-    fastpath::{Endpoint, EndpointKey},
+    endpoint::{EndKey, EndSlot},
+    fastpath::{Endpoint, EndpointKey, mode},
     journal::QDISC_ADDED,
     names,
 };
 
 use super::{
     AttachCause, AttachError, DatapathError, EndHooks, HookName, Lock, Maps, Method, Pins, attach,
-    hurry, observe, pins, reconcile::read_slots,
+    hurry, observe, pins, reconcile::read_slots, xdp,
 };
 use crate::{
     inventory::{Namespace, Snapshot},
@@ -32,7 +32,7 @@ pub fn detach_ends(
 ) -> Result<Vec<AttachError>, DatapathError> {
     let _lock = Lock::acquire(pins)?;
     hurry::end(maps);
-    let mut errors = Vec::new();
+    let mut errors = leave_fast_path(pins, maps, snapshot, ends)?;
     let cookies: BTreeSet<_> = ends.iter().map(|end| end.netns).collect();
     for netns in cookies.iter().filter_map(|cookie| snapshot.namespaces.get(cookie)) {
         let here: Vec<_> = ends.iter().filter(|end| end.netns == netns.cookie).copied().collect();
@@ -92,6 +92,7 @@ pub fn remove_everything(
 pub fn known_ends(pins: &Pins, maps: &Maps) -> Result<BTreeSet<EndId>, DatapathError> {
     let mut known: BTreeSet<EndId> = read_slots(maps)?.ends().collect();
     known.extend(pins.pinned_links()?.into_iter().map(|(end, _)| end));
+    known.extend(pins.pinned_xdp()?);
     let journaled = maps.journal.keys().filter_map(Result::ok).filter(|key| *key != hurry::NODE);
     known.extend(journaled.map(EndId::from));
     Ok(known)
@@ -106,6 +107,7 @@ fn forget(pins: &Pins, maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), Da
         for hook in HookName::BOTH {
             pins::remove_file(&pins.link(*end, hook))?;
         }
+        pins::remove_file(&pins.xdp_link(*end))?;
         slots.release(maps, *end).map_err(|error| DatapathError::Map {
             name: names::MAP_ENDS,
             source: Box::new(error),
@@ -116,7 +118,37 @@ fn forget(pins: &Pins, maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), Da
     Ok(())
 }
 
-/// Nobody redirects any more to the pairs that these ends belong to.
+/// Takes the pairs that these ends belong to back to the stack, and undoes what XDP needed. A far end
+/// without its near end's cooperation would lose frames, so both of a pair go.
+fn leave_fast_path(
+    pins: &Pins,
+    maps: &mut Maps,
+    snapshot: &Snapshot,
+    ends: &BTreeSet<EndId>,
+) -> Result<Vec<AttachError>, DatapathError> {
+    let both = ends.iter().flat_map(|end| [Some(*end), snapshot.peer_of(*end)]);
+    let both: BTreeSet<_> = both.flatten().collect();
+    forget_endpoints(maps, &both)?;
+    let slots = read_slots(maps)?;
+    for EndSlot { slot, .. } in both.iter().filter_map(|end| slots.get(*end)) {
+        maps.modes.set(slot, mode::OBSERVE, 0).map_err(|error| DatapathError::Map {
+            name: names::MAP_MODES,
+            source: Box::new(error),
+        })?;
+    }
+    let mut errors = Vec::new();
+    for end in both {
+        if let Err(cause) = xdp::withdraw(pins, maps, snapshot, end) {
+            let netns = snapshot.namespaces.get(&end.netns);
+            let netns = netns.map(|netns| netns.label(snapshot.host)).unwrap_or_default();
+            let interface = snapshot.link(end).map(|link| link.name.clone()).unwrap_or_default();
+            errors.push(AttachError { netns, interface, hook: "xdp", cause });
+        }
+    }
+    Ok(errors)
+}
+
+/// Nobody redirects any more to these ends.
 fn forget_endpoints(maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), DatapathError> {
     let is_theirs = |key: &EndpointKey, endpoint: &Endpoint| {
         let (netns, ifindex) = (NetnsCookie(key.netns_cookie), IfIndex(endpoint.ifindex));
@@ -136,9 +168,9 @@ fn forget_endpoints(maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), Datap
 fn remove_unused_programs(pins: &Pins) -> Result<(), DatapathError> {
     let maps = Maps::open(pins, 1)?;
     let used: BTreeSet<NetnsCookie> = read_slots(&maps)?.ends().map(|end| end.netns).collect();
-    for (netns, hook) in pins.pinned_programs()? {
+    for (netns, pin) in pins.pinned_programs()? {
         if !used.contains(&netns) {
-            pins::remove_file(&pins.program(netns, hook))?;
+            pins::remove_file(&pin)?;
         }
     }
     Ok(())
@@ -167,7 +199,7 @@ fn remove_filters(
             removed.unwrap_or_else(|error| Err((HookName::Ingress, AttachCause::from(error))))
         {
             let (netns, interface) = (netns.label(host), link.name.clone());
-            errors.push(AttachError { netns, interface, hook, cause });
+            errors.push(AttachError { netns, interface, hook: hook.as_str(), cause });
         }
     }
     errors

@@ -41,8 +41,8 @@ impl Runs {
 /// # Errors
 /// When it cannot be seen what is pinned. A program that goes away meanwhile is left out.
 pub fn runs(pins: &Pins) -> Result<BTreeMap<u32, Runs>, DatapathError> {
-    let read = |(netns, hook)| {
-        let info = ProgramInfo::from_pin(pins.program(netns, hook)).ok()?;
+    let read = |(_, pin)| {
+        let info = ProgramInfo::from_pin(pin).ok()?;
         Some((info.id(), Runs { count: info.run_count(), time: info.run_time() }))
     };
     Ok(pins.pinned_programs()?.into_iter().filter_map(read).collect())

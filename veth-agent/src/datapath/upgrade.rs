@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use aya::programs::{
-    ProgramInfo, SchedClassifier,
+    ProgramInfo, SchedClassifier, Xdp,
     links::{FdLink, PinnedLink},
     tc::SchedClassifierLink,
+    xdp::XdpLink,
 };
 use veth_common::endpoint::EndKey;
 
@@ -33,6 +34,7 @@ pub fn upgrade(
 ) -> Result<(usize, Vec<AttachError>), DatapathError> {
     let _lock = Lock::acquire(pins)?;
     let served: BTreeSet<_> = pins.pinned_programs()?.into_iter().map(|(netns, _)| netns).collect();
+    upgrade_xdp(pins, &served)?;
     let current = current_tags(pins, served.first().copied())?;
     let outdated: Vec<_> =
         served.into_iter().filter(|netns| pinned_tags(pins, *netns) != current).collect();
@@ -93,7 +95,7 @@ fn replace(
             });
             if let Err(cause) = replaced {
                 let (netns, interface) = (netns.label(host), link.name.clone());
-                errors.push(AttachError { netns, interface, hook, cause });
+                errors.push(AttachError { netns, interface, hook: hook.as_str(), cause });
             }
         }
     }
@@ -114,6 +116,37 @@ fn replace_link(
     }
     let link = FdLink::from(PinnedLink::from_pin(&path)?);
     let attached = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
+    // Still held by its pin.
+    drop(program.take_link(attached)?);
+    Ok(())
+}
+
+/// Lets the pinned XDP links of these namespaces run this build's program.
+fn upgrade_xdp(pins: &Pins, served: &BTreeSet<NetnsCookie>) -> Result<(), DatapathError> {
+    let links = pins.pinned_xdp()?;
+    for netns in served {
+        let pin = pins.xdp_program(*netns);
+        let Ok(old) = ProgramInfo::from_pin(&pin) else { continue };
+        let ends = links.iter().filter(|end| end.netns == *netns);
+        objects::with_fresh_xdp(pins, *netns, |program| {
+            if program.info().is_ok_and(|new| new.tag() == old.tag()) {
+                return Ok(());
+            }
+            for end in ends {
+                if let Err(cause) = replace_xdp_link(pins, *end, program) {
+                    // Its place in the fast path it has only with the pinned program.
+                    tracing::warn!(end = ?end, "the XDP program is not replaced: {cause}");
+                }
+            }
+            objects::pin_xdp(program, &pin)
+        })??;
+    }
+    Ok(())
+}
+
+fn replace_xdp_link(pins: &Pins, end: EndId, program: &mut Xdp) -> Result<(), AttachCause> {
+    let link = FdLink::from(PinnedLink::from_pin(pins.xdp_link(end))?);
+    let attached = program.attach_to_link(XdpLink::try_from(link)?)?;
     // Still held by its pin.
     drop(program.take_link(attached)?);
     Ok(())

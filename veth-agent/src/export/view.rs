@@ -119,7 +119,7 @@ impl View {
     /// Counts what could not be attached.
     pub fn count_errors<'a>(&mut self, errors: impl IntoIterator<Item = &'a AttachError>) {
         for AttachError { hook, cause, .. } in errors {
-            *self.attach_errors.entry((hook.as_str(), cause.label())).or_default() += 1;
+            *self.attach_errors.entry((hook, cause.label())).or_default() += 1;
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::facts::{Chain, EndFacts, Facts, Hook};
-use crate::inventory::Link;
+use crate::{inventory::Link, types::Datapath};
 
 /// Something that a redirected packet would not meet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +22,24 @@ const HARMLESS: [&str; 8] =
 /// All that stands in the way of a near end's packets, in the namespace that `facts` are of.
 /// `bridge` is the bridge that the end is a port of.
 #[must_use]
-pub fn obstacles(facts: &Facts, near: &Link, far: &Link, bridge: Option<&Link>) -> Vec<Obstacle> {
+pub fn obstacles(
+    facts: &Facts,
+    datapath: Datapath,
+    near: &Link,
+    far: &Link,
+    bridge: Option<&Link>,
+) -> Vec<Obstacle> {
     let mut found = Vec::new();
     let end = facts.ends.get(&near.index);
     found.extend(end.into_iter().flat_map(|end| at_end(&near.name, end)));
-    found.extend(far.xdp.then(|| format!("an XDP program on the far end {}", far.name)));
+    if datapath == Datapath::Xdp {
+        // XDP comes ahead of all of TC.
+        let ahead = end.into_iter().flat_map(|end| &end.ahead_on_ingress);
+        found.extend(ahead.map(|what| format!("{what} ahead of ours on {} ingress", near.name)));
+    } else {
+        // By TC, packets arrive behind it.
+        found.extend(far.xdp.map(|id| format!("XDP program {id} on the far end {}", far.name)));
+    }
     let on_path = |chain: &&Chain| chain.is_on_path(&near.name, bridge.is_some(), facts);
     found.extend(facts.chains.iter().filter(on_path).map(Chain::describe));
     let through_ip = bridge.is_none() || facts.bridge_calls_ip;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{inventory::Route, types::IfIndex};
+use crate::{datapath::Unfit, inventory::Route, types::IfIndex};
 
 /// A namespace in which near ends lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,10 +34,25 @@ pub struct EndFacts {
     pub forwards_ipv4: bool,
     /// Its root queueing discipline.
     pub qdisc: Option<String>,
+    /// Programs and filters ahead of ours on ingress.
+    pub ahead_on_ingress: Vec<String>,
     /// Programs and filters behind ours on ingress.
     pub behind_on_ingress: Vec<String>,
     /// Programs and filters beside ours on egress.
     pub beside_on_egress: Vec<String>,
+    /// What matters to XDP; looked at only where the datapath is `xdp`.
+    pub xdp: XdpFacts,
+}
+
+/// What stands at a pair's ends where XDP is concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct XdpFacts {
+    /// Our program is on the near end.
+    pub attached: bool,
+    /// Id of somebody else's program on the near end.
+    pub foreign: Option<u32>,
+    /// Offloads of the far end that are not as XDP needs them, or why they cannot be seen.
+    pub unfit: Option<Result<Unfit, String>>,
 }
 
 /// Where a base chain of nftables stands.

@@ -11,10 +11,12 @@ mod facts;
 mod gather;
 pub mod lease;
 mod plan;
+mod ready;
 mod sync;
 
 pub use audit::{Obstacle, obstacles};
-pub use facts::{Chain, EndFacts, Facts, Hook, Legacy};
+pub use facts::{Chain, EndFacts, Facts, Hook, Legacy, XdpFacts};
 pub use gather::gather;
-pub use plan::{Plan, Verdict, near_ends, plan, plan_for};
+pub use plan::{Near, NearEnd, Plan, Verdict, near_ends, plan, plan_for};
+pub use ready::{Failures, prepare, withdraw};
 pub use sync::sync;

@@ -1,15 +1,19 @@
 //! Which addresses may be redirected to, and which pairs may not have it: pure.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use veth_common::{
     endpoint::EndSlot,
     fastpath::{Endpoint, EndpointKey, mapped},
 };
 
-use super::{Facts, Obstacle, obstacles};
+use super::{Facts, Obstacle, XdpFacts, obstacles};
 use crate::{
-    datapath::{self, DatapathError, Maps},
+    datapath::{self, DatapathError, Maps, Unfit},
     inventory::{Link, LinkKind, Pair, Route, Snapshot},
     types::{Datapath, EndId, MacAddr, NetnsCookie},
 };
@@ -19,10 +23,26 @@ use crate::{
 pub struct Plan {
     /// Where packets for an address go.
     pub endpoints: BTreeMap<EndpointKey, Endpoint>,
-    /// The near ends whose packets may take the fast path, and their slots.
-    pub near: BTreeMap<EndId, u32>,
+    /// The near ends whose packets may take the fast path.
+    pub near: BTreeMap<EndId, Near>,
+    /// The near ends of pairs that would have XDP if nothing were in the way just now. What was
+    /// prepared for it stays.
+    pub waiting: BTreeSet<EndId>,
     /// What is to be said of each pair that asks for it, by the pair's name.
     pub verdicts: BTreeMap<String, Verdict>,
+}
+
+/// A near end whose packets may take the fast path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// Its slot.
+    pub slot: u32,
+    /// By which programs.
+    pub datapath: Datapath,
+    /// Its pair's name.
+    pub pair: String,
+    /// Whether everything is as the programs need it; by XDP, something has to be switched first.
+    pub ready: bool,
 }
 
 /// What becomes of a pair's wish.
@@ -52,13 +72,25 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// A near end, and the far one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NearEnd {
+    /// Where packets are forwarded.
+    pub end: EndId,
+    /// What they are for.
+    pub far: EndId,
+    /// By which programs.
+    pub datapath: Datapath,
+}
+
 /// The near ends of all pairs that ask for the fast path, by namespace.
 #[must_use]
-pub fn near_ends(snapshot: &Snapshot) -> BTreeMap<NetnsCookie, Vec<EndId>> {
+pub fn near_ends(snapshot: &Snapshot) -> BTreeMap<NetnsCookie, Vec<NearEnd>> {
     let mut near = BTreeMap::<_, Vec<_>>::new();
-    for pair in snapshot.pairs().iter().filter(|pair| pair.datapath() == Datapath::Tc) {
-        if let Ok((end, _)) = sides(snapshot, pair) {
-            near.entry(end.netns).or_default().push(end);
+    for pair in snapshot.pairs().iter().filter(|pair| pair.datapath() != Datapath::Observe) {
+        if let Ok((end, far)) = sides(snapshot, pair) {
+            let datapath = pair.datapath();
+            near.entry(end.netns).or_default().push(NearEnd { end, far, datapath });
         }
     }
     near
@@ -86,12 +118,12 @@ pub fn plan(
 ) -> Plan {
     let mut plan = Plan::default();
     let mut twice = Vec::new();
-    for pair in snapshot.pairs().iter().filter(|pair| pair.datapath() == Datapath::Tc) {
+    for pair in snapshot.pairs().iter().filter(|pair| pair.datapath() != Datapath::Observe) {
         let verdict = match Candidate::new(snapshot, facts, slot, pair) {
             Ok(candidate) => {
                 let verdict = candidate.verdict(pair);
                 if matches!(verdict, Verdict::Active(_)) {
-                    plan.near.insert(candidate.end, candidate.slot.slot);
+                    plan.near.insert(candidate.end, candidate.near_for(pair));
                     for (key, endpoint) in candidate.endpoints() {
                         if plan.endpoints.insert(key, endpoint).is_some() {
                             twice.push(key);
@@ -102,6 +134,9 @@ pub fn plan(
             }
             Err(why) => Verdict::Idle(why),
         };
+        if let (Verdict::Idle(_), Ok((near, _))) = (&verdict, sides(snapshot, pair)) {
+            plan.waiting.insert(near);
+        }
         plan.verdicts.insert(pair.name.clone(), verdict);
     }
     // Whose it is, the stack may know.
@@ -109,6 +144,25 @@ pub fn plan(
         plan.endpoints.remove(&key);
     }
     plan
+}
+
+impl Plan {
+    /// The near ends that something has to be switched for first.
+    #[must_use]
+    pub fn unready(&self) -> Vec<EndId> {
+        self.near.iter().filter(|(_, near)| !near.ready).map(|(end, _)| *end).collect()
+    }
+
+    /// Takes a near end out, because it cannot be made ready.
+    pub fn give_up(&mut self, end: EndId, why: String) {
+        if let Some(near) = self.near.remove(&end) {
+            let is_its_own = |key: &EndpointKey, endpoint: &Endpoint| {
+                key.netns_cookie == end.netns.0 && endpoint.device == near.slot
+            };
+            self.endpoints.retain(|key, endpoint| !is_its_own(key, endpoint));
+            self.verdicts.insert(near.pair, Verdict::Idle(why));
+        }
+    }
 }
 
 /// The end at which packets are forwarded, and the one that they are for.
@@ -169,11 +223,47 @@ impl<'a> Candidate<'a> {
     }
 
     fn verdict(&self, pair: &Pair) -> Verdict {
-        let obstacles = obstacles(self.facts, self.near, self.far, self.bridge);
+        let by_xdp = pair.datapath() == Datapath::Xdp;
+        if let Some(why) = self.xdp().filter(|_| by_xdp).and_then(|xdp| self.without_xdp(xdp)) {
+            return Verdict::Idle(why);
+        }
+        let obstacles = obstacles(self.facts, pair.datapath(), self.near, self.far, self.bridge);
         if obstacles.is_empty() || pair.mark.as_ref().is_some_and(|mark| mark.force) {
             Verdict::Active(obstacles)
         } else {
             Verdict::Refused(obstacles)
+        }
+    }
+
+    fn xdp(&self) -> Option<&XdpFacts> {
+        self.facts.ends.get(&self.near.index).map(|end| &end.xdp)
+    }
+
+    /// Why XDP cannot work, however much it is wished for.
+    fn without_xdp(&self, xdp: &XdpFacts) -> Option<String> {
+        if let Some(id) = xdp.foreign {
+            return Some(format!("XDP program {id} holds {}; take it off", self.near.name));
+        }
+        match &xdp.unfit {
+            Some(Ok(unfit)) if xdp.attached && *unfit != Unfit::default() => Some(format!(
+                "somebody has switched {} at {}, and frames would be lost; switch it back",
+                unfit.describe(),
+                self.far.name
+            )),
+            Some(Ok(_)) => None,
+            Some(Err(why)) => Some(format!("{}: {why}", self.far.name)),
+            None => Some(format!("the offloads of {} were not looked at", self.far.name)),
+        }
+    }
+
+    fn near_for(&self, pair: &Pair) -> Near {
+        let datapath = pair.datapath();
+        let attached = self.xdp().is_some_and(|xdp| xdp.attached);
+        Near {
+            slot: self.slot.slot,
+            datapath,
+            pair: pair.name.clone(),
+            ready: datapath != Datapath::Xdp || attached,
         }
     }
 

@@ -13,12 +13,12 @@ use aya::{
 use rustix::thread::{MembarrierCommand, membarrier};
 use veth_common::fastpath::{Endpoint, EndpointKey, Fallbacks, mode};
 
-use super::Plan;
+use super::{Near, Plan};
 use crate::{
     datapath::{AttachCause, Maps},
     inventory::Snapshot,
     netns,
-    types::{EndId, NetnsCookie},
+    types::{Datapath, EndId, NetnsCookie},
 };
 
 /// Writes the tables.
@@ -34,7 +34,7 @@ pub fn sync(maps: &mut Maps, snapshot: &Snapshot, plan: &Plan) -> Result<(), Att
     }
     // A slot was given its place there before it was opened.
     for slot in maps.fallbacks.keys().collect::<Result<Vec<_>, _>>()? {
-        if plan.near.values().all(|near| *near != slot) {
+        if plan.near.values().all(|near| near.slot != slot) {
             maps.modes.set(slot, mode::OBSERVE, 0)?;
         }
     }
@@ -43,12 +43,12 @@ pub fn sync(maps: &mut Maps, snapshot: &Snapshot, plan: &Plan) -> Result<(), Att
     }
     let new: Vec<_> =
         plan.endpoints.iter().filter(|(key, endpoint)| there.get(key) != Some(endpoint)).collect();
-    let devices = devices(&new, plan);
+    let devices = devices(maps, &new, plan)?;
     for (netns, ends) in devices {
         set_devices(maps, snapshot, netns, &ends)?;
     }
-    for slot in plan.near.values() {
-        make_ready(maps, *slot)?;
+    for near in plan.near.values() {
+        make_ready(maps, near)?;
     }
     for (key, endpoint) in &new {
         maps.endpoints.insert(*key, **endpoint, 0)?;
@@ -56,18 +56,24 @@ pub fn sync(maps: &mut Maps, snapshot: &Snapshot, plan: &Plan) -> Result<(), Att
     Ok(())
 }
 
-/// Devices of near ends that new endpoints stand for: slot and index, by namespace.
+/// A near end's device: its slot and index, and by which programs it is redirected to.
+type Device = (u32, u32, Datapath);
+
+/// Devices of near ends that are new to the fast path by these programs, by namespace.
 fn devices(
+    maps: &Maps,
     new: &[(&EndpointKey, &Endpoint)],
     plan: &Plan,
-) -> BTreeMap<NetnsCookie, Vec<(u32, u32)>> {
+) -> Result<BTreeMap<NetnsCookie, Vec<Device>>, MapError> {
     let mut devices = BTreeMap::<_, Vec<_>>::new();
-    for (EndId { netns, ifindex }, slot) in &plan.near {
-        if new.iter().any(|(_, endpoint)| endpoint.device == *slot) {
-            devices.entry(*netns).or_default().push((*slot, ifindex.0));
+    for (EndId { netns, ifindex }, Near { slot, datapath, .. }) in &plan.near {
+        // Each kind of program has a map of its own.
+        let other_kind = maps.modes.get(slot, 0)? != mode_of(*datapath);
+        if other_kind || new.iter().any(|(_, endpoint)| endpoint.device == *slot) {
+            devices.entry(*netns).or_default().push((*slot, ifindex.0, *datapath));
         }
     }
-    devices
+    Ok(devices)
 }
 
 /// The kernel looks for a device in the namespace of whoever names it, and clears its place when it
@@ -76,12 +82,15 @@ fn set_devices(
     maps: &mut Maps,
     snapshot: &Snapshot,
     netns: NetnsCookie,
-    devices: &[(u32, u32)],
+    devices: &[Device],
 ) -> Result<(), AttachCause> {
     let Some(found) = snapshot.namespaces.get(&netns) else { return Ok(()) };
-    let devmap = &mut maps.devices;
+    let (by_tc, by_xdp) = (&mut maps.devices, &mut maps.xdp_devices);
     netns::within_known(&found.path, netns, || {
-        devices.iter().try_for_each(|(slot, ifindex)| devmap.set(*slot, *ifindex, None, 0))
+        devices.iter().try_for_each(|(slot, ifindex, datapath)| {
+            let map = if *datapath == Datapath::Xdp { &mut *by_xdp } else { &mut *by_tc };
+            map.set(*slot, *ifindex, None, 0)
+        })
     })?
     .map_err(|error| match error {
         XdpMapError::MapError(error) => error.into(),
@@ -90,8 +99,10 @@ fn set_devices(
 }
 
 /// Gives a slot counters of its own for what does not take the fast path, and opens it.
-fn make_ready(maps: &mut Maps, slot: u32) -> Result<(), AttachCause> {
-    if maps.modes.get(&slot, 0)? == mode::TC {
+fn make_ready(maps: &mut Maps, near: &Near) -> Result<(), AttachCause> {
+    let slot = near.slot;
+    let wanted = mode_of(near.datapath);
+    if maps.modes.get(&slot, 0)? == wanted {
         return Ok(());
     }
     if matches!(maps.fallbacks.get(&slot, 0), Err(MapError::KeyNotFound)) {
@@ -99,6 +110,14 @@ fn make_ready(maps: &mut Maps, slot: u32) -> Result<(), AttachCause> {
         let zeros = PerCpuValues::try_from(vec![Fallbacks::default(); cpus])?;
         maps.fallbacks.insert(slot, zeros, 0)?;
     }
-    maps.modes.set(slot, mode::TC, 0)?;
+    maps.modes.set(slot, wanted, 0)?;
     Ok(())
+}
+
+const fn mode_of(datapath: Datapath) -> u32 {
+    match datapath {
+        Datapath::Observe => mode::OBSERVE,
+        Datapath::Tc => mode::TC,
+        Datapath::Xdp => mode::XDP,
+    }
 }

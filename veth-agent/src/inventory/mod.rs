@@ -9,7 +9,7 @@ mod watch;
 
 pub use discover::{Change, Depth, DiscoverError, Inventory, snapshot};
 pub use pairs::{Pair, PairState};
-pub use read::read_routes;
+pub use read::{link as read_link, read_routes};
 pub use snapshot::{
     Address, HOST, Link, LinkKind, Namespace, OperState, PeerRef, Port, Route, Snapshot, Unseen,
 };

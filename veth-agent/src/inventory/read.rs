@@ -9,7 +9,6 @@ use netlink_packet_route::{
     link::{
         BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
         LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, State,
-        XdpAttached,
     },
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteType},
 };
@@ -38,7 +37,7 @@ pub fn link(message: &LinkMessage) -> Link {
         master: None,
         port: None,
         vlan_filtering: false,
-        xdp: false,
+        xdp: None,
         peer: None,
         addresses: Vec::new(),
     };
@@ -58,7 +57,7 @@ pub fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Controller(master) => link.master = Some(IfIndex(*master)),
             LinkAttribute::Link(peer) => peer_index = Some(IfIndex(*peer)),
             LinkAttribute::LinkNetNsId(nsid) => peer_nsid = Some(*nsid),
-            LinkAttribute::Xdp(xdp) => link.xdp = xdp.iter().any(is_attached),
+            LinkAttribute::Xdp(xdp) => link.xdp = xdp.iter().find_map(xdp_program),
             LinkAttribute::LinkInfo(info) => read_info(&mut link, info),
             _ => {}
         }
@@ -92,8 +91,13 @@ fn read_port(attributes: &[InfoBridgePort]) -> Port {
     }
 }
 
-fn is_attached(xdp: &LinkXdp) -> bool {
-    matches!(xdp, LinkXdp::Attached(how) if *how != XdpAttached::None)
+fn xdp_program(xdp: &LinkXdp) -> Option<u32> {
+    match xdp {
+        LinkXdp::ProgId(id) if *id != 0 => Some(*id),
+        // More than one is there, in different modes.
+        LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
+        _ => None,
+    }
 }
 
 fn initial_kind(layer: LinkLayerType) -> LinkKind {

@@ -80,8 +80,8 @@ pub struct Link {
     pub port: Option<Port>,
     /// A bridge that sorts frames by VLAN.
     pub vlan_filtering: bool,
-    /// An XDP program is attached, whoever's.
-    pub xdp: bool,
+    /// Id of the XDP program that is attached, whoever's.
+    pub xdp: Option<u32>,
     /// The other end of a pair.
     pub peer: Option<PeerRef>,
     /// IPv4 and IPv6 addresses, in the kernel's order.

@@ -15,6 +15,7 @@ use netlink_packet_route::{
 };
 
 use super::{Connection, NetlinkError};
+use crate::types::IfIndex;
 
 /// How often a dump is begun anew when the kernel says that it was interrupted.
 const ATTEMPTS: usize = 10;
@@ -31,6 +32,23 @@ pub async fn links(connection: &Connection) -> Result<Vec<LinkMessage>, NetlinkE
         RouteNetlinkMessage::NewLink(link) => Some(link),
         _ => None,
     }))
+}
+
+/// One link.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn link(connection: &Connection, ifindex: IfIndex) -> Result<LinkMessage, NetlinkError> {
+    let mut request = LinkMessage::default();
+    request.header.index = ifindex.0;
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetLink(request));
+    request.header.flags = NLM_F_REQUEST;
+    let mut answers = connection.handle.clone().request(request)?;
+    match answers.next().await.map(|answer| answer.payload) {
+        Some(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))) => Ok(link),
+        Some(NetlinkPayload::Error(error)) => Err(NetlinkError::Refused(error.to_io())),
+        _ => Err(NetlinkError::Broken("no answer about a link".to_owned())),
+    }
 }
 
 /// All addresses.

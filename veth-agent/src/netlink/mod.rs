@@ -3,12 +3,16 @@
 
 mod connection;
 mod dump;
+mod ethtool;
 mod raw;
 mod request;
 
 pub use connection::{Connection, block_on};
-pub use dump::{addresses, links, nsid_of, policy_rules, qdiscs, root_qdisc, routes, tc_filters};
-pub use raw::{dump, xfrm_policies};
+pub use dump::{
+    addresses, link, links, nsid_of, policy_rules, qdiscs, root_qdisc, routes, tc_filters,
+};
+pub use ethtool::{offloads, switch_offloads};
+pub use raw::{attributes, dump, nested, text, xfrm_policies};
 pub use request::*;
 
 use thiserror::Error;

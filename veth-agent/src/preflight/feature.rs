@@ -186,8 +186,8 @@ impl Feature {
                 "XDP on large frames",
                 (5, 18),
                 &[],
-                "`datapath: xdp` where an MTU is above 3,506 (not built yet)",
-                "it is refused there",
+                "`datapath: xdp`: MTUs above 3,506 need it",
+                "such pairs stay on the stack",
             ),
             Self::DropReasons => facts(
                 "drop reasons",

@@ -4,7 +4,12 @@
 #![no_main]
 #![expect(missing_docs, reason = "the functions that the macros export take no documentation")]
 
-use aya_ebpf::{Global, macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    Global,
+    bindings::xdp_action::XDP_PASS,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
 use veth_common::{
     counters::Direction,
     fastpath::{Fallback, mode},
@@ -12,9 +17,9 @@ use veth_common::{
 use veth_ebpf::{
     TC_NEXT,
     datapath::{Verdict, decide},
-    maps::{FastPath, count_fallback, mode_of},
-    observe::count::{Counted, count},
-    packet::send,
+    maps::{FastPath, count_fallback, counters, mode_of, redirect},
+    observe::count::{Counted, add, count, look_up},
+    packet::{send, write},
 };
 
 /// See `veth_common::globals::NETNS_COOKIE`.
@@ -37,8 +42,8 @@ pub fn va_end_ingress(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn forward(ctx: &TcContext, netns_cookie: u64, counted: Counted) -> i32 {
     let Counted { end, counters } = counted;
-    match decide(ctx, &end, &FastPath { netns_cookie }) {
-        Verdict::Redirect { ifindex, rewrite } => match send(ctx, ifindex, &rewrite) {
+    match decide(ctx, &end, &FastPath { netns_cookie, mode: mode::TC }) {
+        Verdict::Redirect { ifindex, rewrite, .. } => match send(ctx, ifindex, &rewrite) {
             Some(action) => {
                 counters.redirected[0] += 1;
                 action
@@ -52,6 +57,50 @@ fn forward(ctx: &TcContext, netns_cookie: u64, counted: Counted) -> i32 {
             count_fallback(end.slot, reason);
             TC_NEXT
         }
+    }
+}
+
+/// Frames that arrive at an end whose pair's datapath is `xdp`. What goes on to the stack is counted at
+/// TC.
+#[xdp(frags)]
+pub fn va_end_xdp(ctx: XdpContext) -> u32 {
+    let netns_cookie = NETNS_COOKIE.load();
+    match look_up(&ctx, netns_cookie) {
+        Some(found) if mode_of(found.end.slot) == mode::XDP => {
+            forward_frame(&ctx, netns_cookie, found)
+        }
+        _ => XDP_PASS,
+    }
+}
+
+/// Sends a frame on by the fast path, or leaves it to the stack.
+#[inline(always)]
+fn forward_frame(ctx: &XdpContext, netns_cookie: u64, found: Counted) -> u32 {
+    let Counted { end, counters } = found;
+    let reason = match decide(ctx, &end, &FastPath { netns_cookie, mode: mode::XDP }) {
+        Verdict::Redirect { place, rewrite, .. } => match redirect(place) {
+            // Only noted down so far: it goes when the program ends, as it is then.
+            Some(action) if write(ctx, &rewrite) => {
+                add(&mut counters.rx, ctx);
+                counters.redirected[1] += 1;
+                // The kernel counts it there, too (`veth_xdp_xmit`).
+                count_sent(place, ctx);
+                return action;
+            }
+            Some(_) => Fallback::Memory,
+            None => Fallback::Gone,
+        },
+        Verdict::Stack(reason) => reason,
+    };
+    count_fallback(end.slot, reason);
+    XDP_PASS
+}
+
+/// Counts a frame at the near end of its destination, which its egress hook does not see.
+#[inline(always)]
+fn count_sent(slot: u32, ctx: &XdpContext) {
+    if let Some(counters) = counters(slot) {
+        add(&mut counters.tx, ctx);
     }
 }
 

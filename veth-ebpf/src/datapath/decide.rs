@@ -16,6 +16,8 @@ pub trait Tables {
     fn endpoint(&self, address: [u8; 16]) -> Option<Endpoint>;
     /// Index of the device in a place of the kernel's own map, unless it is gone.
     fn device(&self, place: u32) -> Option<u32>;
+    /// Whether what these tables are for is how the packets of the end in `place` travel, too.
+    fn takes(&self, place: u32) -> bool;
 }
 
 /// Where a packet goes.
@@ -28,6 +30,8 @@ pub enum Verdict {
     Redirect {
         /// The near end of its destination.
         ifindex: u32,
+        /// Its place in the kernel's own map.
+        place: u32,
         /// What is changed on the way.
         rewrite: Rewrite,
     },
@@ -37,7 +41,9 @@ pub enum Verdict {
 #[inline(always)]
 pub fn decide(packet: &impl Packet, end: &EndSlot, tables: &impl Tables) -> Verdict {
     match redirect(packet, end, tables) {
-        Ok((ifindex, rewrite)) => Verdict::Redirect { ifindex, rewrite },
+        Ok((target, rewrite)) => {
+            Verdict::Redirect { ifindex: target.ifindex, place: target.device, rewrite }
+        }
         Err(reason) => Verdict::Stack(reason),
     }
 }
@@ -47,7 +53,7 @@ fn redirect(
     packet: &impl Packet,
     end: &EndSlot,
     tables: &impl Tables,
-) -> Result<(u32, Rewrite), Fallback> {
+) -> Result<(Endpoint, Rewrite), Fallback> {
     if !tables.leased() {
         return Err(Fallback::Lease);
     }
@@ -65,7 +71,8 @@ fn redirect(
     if target.ifindex == packet.ifindex() {
         return Err(Fallback::Hairpin);
     }
-    if source.bridge != target.bridge {
+    // Two pairs redirect to each other in both directions or in neither.
+    if source.bridge != target.bridge || !tables.takes(target.device) {
         return Err(Fallback::Destination);
     }
     let bridged = source.bridge != 0;
@@ -88,5 +95,5 @@ fn redirect(
         return Err(Fallback::Gone);
     }
     let rewrite = if bridged { Rewrite::Nothing } else { Rewrite::routed(&headers, &target) };
-    Ok((target.ifindex, rewrite))
+    Ok((target, rewrite))
 }

@@ -39,7 +39,7 @@ fn good() -> Vec<(Crafted, Known)> {
 fn what_is_bridged_goes_as_it_is() {
     let known = two_pairs(BRIDGE);
     for packet in [ipv4(BLUE, TCP, 20), ipv4(BLUE, UDP, 8), ipv6(BLUE, TCP, 20)] {
-        let wanted = Verdict::Redirect { ifindex: 12, rewrite: Rewrite::Nothing };
+        let wanted = Verdict::Redirect { ifindex: 12, place: 2, rewrite: Rewrite::Nothing };
         assert_eq!(verdict(&packet, &known), wanted);
     }
 }
@@ -48,7 +48,7 @@ fn what_is_bridged_goes_as_it_is() {
 fn what_is_routed_gets_new_macs_and_a_lower_hop_limit() {
     let known = two_pairs(0);
     let packet = ipv4(RED_NEAR, TCP, 20);
-    let Verdict::Redirect { ifindex: 12, rewrite: Rewrite::V4(new) } = verdict(&packet, &known)
+    let Verdict::Redirect { ifindex: 12, rewrite: Rewrite::V4(new), .. } = verdict(&packet, &known)
     else {
         panic!("{:?}", verdict(&packet, &known));
     };
@@ -60,7 +60,7 @@ fn what_is_routed_gets_new_macs_and_a_lower_hop_limit() {
     assert_eq!(new, wanted.bytes[..26]);
 
     let packet = ipv6(RED_NEAR, UDP, 8);
-    let Verdict::Redirect { ifindex: 12, rewrite: Rewrite::V6(new) } = verdict(&packet, &known)
+    let Verdict::Redirect { ifindex: 12, rewrite: Rewrite::V6(new), .. } = verdict(&packet, &known)
     else {
         panic!("{:?}", verdict(&packet, &known));
     };
@@ -310,6 +310,14 @@ fn a_device_that_is_gone_gets_nothing() {
         falls_back(&packet, &gone, Fallback::Gone);
         gone.devices.insert(2, 99);
         falls_back(&packet, &gone, Fallback::Gone);
+    }
+}
+
+#[test]
+fn pairs_of_different_kinds_talk_through_the_stack() {
+    for (packet, known) in good() {
+        let mixed = Known { other_mode: Some(2), ..known };
+        falls_back(&packet, &mixed, Fallback::Destination);
     }
 }
 

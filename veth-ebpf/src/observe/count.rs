@@ -18,21 +18,29 @@ pub struct Counted {
 /// Counts `packet` for the end that it passes in the namespace with `netns_cookie`.
 #[inline(always)]
 pub fn count(packet: &impl Packet, netns_cookie: u64, direction: Direction) -> Option<Counted> {
-    let key = EndKey::new(netns_cookie, packet.ifindex());
-    let Some(end) = maps::end(&key) else {
-        maps::count_unknown();
-        return None;
-    };
-    let Some(counters) = maps::counters(end.slot) else {
-        maps::count_unknown();
-        return None;
-    };
-    add(counters.direction_mut(direction), packet);
-    Some(Counted { end, counters })
+    let found = look_up(packet, netns_cookie);
+    match found {
+        Some(Counted { end, counters }) => {
+            add(counters.direction_mut(direction), packet);
+            Some(Counted { end, counters })
+        }
+        None => {
+            maps::count_unknown();
+            None
+        }
+    }
 }
 
+/// The end that `packet` passes in the namespace with `netns_cookie`; nothing is counted.
 #[inline(always)]
-fn add(counters: &mut Counters, packet: &impl Packet) {
+pub fn look_up(packet: &impl Packet, netns_cookie: u64) -> Option<Counted> {
+    let end = maps::end(&EndKey::new(netns_cookie, packet.ifindex()))?;
+    Some(Counted { end, counters: maps::counters(end.slot)? })
+}
+
+/// Adds `packet` to what one direction has carried.
+#[inline(always)]
+pub fn add(counters: &mut Counters, packet: &impl Packet) {
     counters.add(packet.bytes(), packet.segments());
 }
 

@@ -6,7 +6,7 @@ use super::sysctl;
 use crate::{
     datapath::{self, Filter, HookName, Pins},
     fastpath::EndFacts,
-    inventory::Link,
+    inventory::{self, Link},
     netlink::{self, Connection, NetlinkError},
     types::NetnsCookie,
 };
@@ -24,6 +24,8 @@ pub fn look(pins: &Pins, netns: NetnsCookie, link: &Link) -> Result<EndFacts, St
         let is_ours = |entry: &Entry| ours.is_some() && entry.program == ours;
         match hook {
             HookName::Ingress => {
+                let ahead = chain.iter().take_while(|entry| !is_ours(entry));
+                facts.ahead_on_ingress = ahead.map(Entry::describe).collect();
                 let behind = chain.iter().skip_while(|entry| !is_ours(entry)).skip(1);
                 facts.behind_on_ingress = behind.map(Entry::describe).collect();
             }
@@ -34,6 +36,12 @@ pub fn look(pins: &Pins, netns: NetnsCookie, link: &Link) -> Result<EndFacts, St
         }
     }
     Ok(facts)
+}
+
+/// Id of the XDP program on an interface.
+pub fn xdp_program(link: &Link) -> Result<Option<u32>, NetlinkError> {
+    let found = netlink::block_on(async |connection| netlink::link(&connection, link.index).await)?;
+    Ok(inventory::read_link(&found).xdp)
 }
 
 /// The filters on both hooks and the root qdisc, over one socket.

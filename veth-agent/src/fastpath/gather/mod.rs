@@ -8,12 +8,12 @@ mod sysctl;
 
 use std::collections::BTreeMap;
 
-use super::{EndFacts, Facts};
+use super::{EndFacts, Facts, NearEnd, XdpFacts};
 use crate::{
-    datapath::Pins,
-    inventory::{Namespace, Snapshot},
+    datapath::{self, Pins, Unfit},
+    inventory::{Link, Namespace, Snapshot},
     netns::{self, NetnsError},
-    types::{EndId, IfIndex, NetnsCookie},
+    types::{Datapath, EndId, IfIndex, NetnsCookie},
 };
 
 /// Looks at the namespaces of these near ends.
@@ -21,13 +21,18 @@ use crate::{
 pub fn gather(
     pins: &Pins,
     snapshot: &Snapshot,
-    near: &BTreeMap<NetnsCookie, Vec<EndId>>,
+    near: &BTreeMap<NetnsCookie, Vec<NearEnd>>,
 ) -> BTreeMap<NetnsCookie, Facts> {
     let mut facts = BTreeMap::new();
     for (cookie, ends) in near {
         if let Some(netns) = snapshot.namespaces.get(cookie) {
             // A namespace that is gone has no facts, and its pairs no fast path.
-            if let Ok(found) = within(pins, netns, ends) {
+            if let Ok(mut found) = within(pins, netns, ends) {
+                for near in ends.iter().filter(|near| near.datapath == Datapath::Xdp) {
+                    if let Some(facts) = found.ends.get_mut(&near.end.ifindex) {
+                        facts.xdp.unfit = Some(unfit(snapshot, near.far));
+                    }
+                }
                 facts.insert(*cookie, found);
             }
         }
@@ -35,12 +40,29 @@ pub fn gather(
     facts
 }
 
-fn within(pins: &Pins, netns: &Namespace, ends: &[EndId]) -> Result<Facts, NetnsError> {
-    let links: Vec<_> = ends.iter().filter_map(|end| netns.links.get(&end.ifindex)).collect();
+/// Looks at the offloads of a far end, in its own namespace.
+fn unfit(snapshot: &Snapshot, far: EndId) -> Result<Unfit, String> {
+    let netns = snapshot.namespaces.get(&far.netns).ok_or("its namespace is gone")?;
+    let looked = netns::within_known(&netns.path, netns.cookie, || Unfit::look(far.ifindex));
+    looked.map_err(|error| error.to_string())?.map_err(|error| format!("offloads: {error}"))
+}
+
+fn within(pins: &Pins, netns: &Namespace, ends: &[NearEnd]) -> Result<Facts, NetnsError> {
+    let links: Vec<_> = ends
+        .iter()
+        .filter_map(|near| Some((near.datapath, netns.links.get(&near.end.ifindex)?)))
+        .collect();
+    let our_xdp = datapath::xdp_program_id(pins, netns.cookie);
     netns::within_known(&netns.path, netns.cookie, || {
         let mut facts = Facts { forwards_ipv6: sysctl::forwards_ipv6(), ..Facts::default() };
         facts.bridge_calls_ip = sysctl::bridge_calls_ip();
-        let ends = links.iter().map(|link| (link.index, ends::look(pins, netns.cookie, link)));
+        let ends = links.iter().map(|(datapath, link)| {
+            let mut found = ends::look(pins, netns.cookie, link);
+            if let (Ok(found), Datapath::Xdp) = (&mut found, datapath) {
+                found.xdp = xdp(link, our_xdp);
+            }
+            (link.index, found)
+        });
         let ends: BTreeMap<IfIndex, Result<EndFacts, String>> = ends.collect();
         for (index, end) in ends {
             match end {
@@ -55,6 +77,17 @@ fn within(pins: &Pins, netns: &Namespace, ends: &[EndId]) -> Result<Facts, Netns
         note(&mut facts.unread, legacy::tables(), |tables| facts.legacy = tables);
         facts
     })
+}
+
+/// Whose program the near end has.
+fn xdp(link: &Link, ours: Option<u32>) -> XdpFacts {
+    // As it is now: not every change comes as an event.
+    let attached = ends::xdp_program(link).unwrap_or(link.xdp);
+    XdpFacts {
+        attached: attached.is_some() && attached == ours,
+        foreign: attached.filter(|id| Some(*id) != ours),
+        unfit: None,
+    }
 }
 
 /// What cannot be read stands in the way, too.

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use netlink_packet_core::{NlaBuffer, NlasIterator};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc::{EINVAL, EOPNOTSUPP, EPROTONOSUPPORT};
 
 use crate::{
     fastpath::{Chain, Hook},
-    netlink::{self, NetlinkError},
+    netlink::{self, NetlinkError, attributes, nested, text},
 };
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte, the message in the lower.
@@ -66,18 +65,6 @@ fn is_absent(error: &NetlinkError) -> bool {
     }
 }
 
-/// Attributes behind a `struct nfgenmsg`, by number.
-fn attributes(bytes: &[u8]) -> BTreeMap<u16, Vec<u8>> {
-    NlasIterator::new(bytes)
-        .filter_map(Result::ok)
-        .map(|attribute: NlaBuffer<&[u8]>| (attribute.kind(), attribute.value().to_vec()))
-        .collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
-}
-
 fn number(bytes: Option<&Vec<u8>>) -> Option<u32> {
     bytes?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
@@ -86,7 +73,7 @@ fn number(bytes: Option<&Vec<u8>>) -> Option<u32> {
 fn chain(message: &[u8]) -> Option<Chain> {
     let family = family(*message.first()?);
     let attributes = attributes(message.get(GENERIC.len()..)?);
-    let hook = self::attributes(attributes.get(&CHAIN_HOOK)?);
+    let hook = netlink::attributes(attributes.get(&CHAIN_HOOK)?);
     Some(Chain {
         family,
         table: text(attributes.get(&CHAIN_TABLE)?),
@@ -102,8 +89,7 @@ fn chain(message: &[u8]) -> Option<Chain> {
 fn devices(hook: &BTreeMap<u16, Vec<u8>>) -> Vec<String> {
     let one = hook.get(&HOOK_DEVICE).map(|name| text(name));
     let many = hook.get(&HOOK_DEVICES).map(Vec::as_slice).unwrap_or_default();
-    let many = NlasIterator::new(many).filter_map(Result::ok);
-    one.into_iter().chain(many.map(|name: NlaBuffer<&[u8]>| text(name.value()))).collect()
+    one.into_iter().chain(nested(many).map(|(_, name)| text(&name))).collect()
 }
 
 /// `NFPROTO_*`, `include/uapi/linux/netfilter.h`.

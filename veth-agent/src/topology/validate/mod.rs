@@ -145,9 +145,7 @@ impl Checker {
         let what = match word {
             "observe" => return Datapath::Observe,
             "tc" if pair.ends.iter().any(forwards) => return Datapath::Tc,
-            "xdp" if pair.ends.iter().any(forwards) => {
-                format!("datapath: {word} is not available in this version; use tc or observe")
-            }
+            "xdp" if pair.ends.iter().any(forwards) => return Datapath::Xdp,
             "tc" | "xdp" => format!(
                 "datapath: {word} needs an end where frames are forwarded; put one on a bridge or \
                  into the host's namespace, or use observe"

@@ -414,7 +414,7 @@ fn plain(index: IfIndex, name: &str, kind: LinkKind) -> Link {
         newborn: false,
         port: None,
         vlan_filtering: false,
-        xdp: false,
+        xdp: None,
         master: None,
         peer,
         addresses: Vec::new(),

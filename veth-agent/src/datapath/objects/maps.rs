@@ -1,9 +1,7 @@
-//! Loads objects and hands out typed maps and programs: the only place that knows them by name.
+//! The pinned maps.
 
-use aya::{
-    Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, DevMap, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuHashMap},
-    programs::{ProgramInfo, SchedClassifier},
+use aya::maps::{
+    Array, DevMap, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuHashMap,
 };
 use aya_obj::generated::{
     BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG,
@@ -16,15 +14,11 @@ use veth_common::{
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
     fastpath::{Endpoint, EndpointKey, Fallbacks},
-    globals,
     journal::Journal,
     names,
 };
 
-use super::{DatapathError, HookName, Pins, pins};
-use crate::types::NetnsCookie;
-
-static END_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/end"));
+use crate::datapath::{DatapathError, Pins, pins};
 
 /// The pinned maps.
 pub struct Maps {
@@ -38,8 +32,10 @@ pub struct Maps {
     pub modes: Array<MapData, u32>,
     /// Where packets for an address go.
     pub endpoints: HashMap<MapData, EndpointKey, Endpoint>,
-    /// The near ends of the fast path, by slot.
+    /// The near ends of the fast path by TC, by slot.
     pub devices: DevMap<MapData>,
+    /// The near ends of the fast path by XDP, by slot.
+    pub xdp_devices: DevMap<MapData>,
     /// Until when the fast path may be taken.
     pub lease: Array<MapData, u64>,
     /// Why packets did not take it, by slot.
@@ -73,7 +69,7 @@ const fn size<T>() -> u32 {
 const ADDRESSES: u32 = 4;
 
 impl Layout {
-    const fn all(capacity: u32) -> [Self; 9] {
+    const fn all(capacity: u32) -> [Self; 10] {
         let (hash, array) = (BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY);
         let per_cpu = BPF_MAP_TYPE_PERCPU_ARRAY;
         let addresses = capacity.saturating_mul(ADDRESSES);
@@ -88,6 +84,8 @@ impl Layout {
             layout(names::MAP_ENDPOINTS, hash, endpoint.0, endpoint.1, addresses),
             // `bpf_devmap_val`. The kernel adds a flag by itself (`kernel/bpf/devmap.c`).
             layout(names::MAP_DEVICES, BPF_MAP_TYPE_DEVMAP, slot, 8, capacity)
+                .flags(0, BPF_F_RDONLY_PROG),
+            layout(names::MAP_XDP_DEVICES, BPF_MAP_TYPE_DEVMAP, slot, 8, capacity)
                 .flags(0, BPF_F_RDONLY_PROG),
             layout(names::MAP_LEASE, array, slot, size::<u64>(), 1),
             layout(
@@ -167,8 +165,18 @@ impl Maps {
     /// # Errors
     /// When one cannot be made, or is there with another layout.
     pub fn open(pins: &Pins, capacity: u32) -> Result<Self, DatapathError> {
-        let [ends, counters, unknown, modes, endpoints, devices, lease, fallbacks, journal] =
-            Layout::all(capacity);
+        let [
+            ends,
+            counters,
+            unknown,
+            modes,
+            endpoints,
+            devices,
+            xdp_devices,
+            lease,
+            fallbacks,
+            journal,
+        ] = Layout::all(capacity);
         let (ends_map, ends_capacity) = ends.open(pins)?;
         let (counters_map, counters_capacity) = counters.open(pins)?;
         let (endpoints_map, endpoint_capacity) = endpoints.open(pins)?;
@@ -180,6 +188,9 @@ impl Maps {
             modes: Map::Array(map(&modes)?).try_into().map_err(modes.failed())?,
             endpoints: Map::HashMap(endpoints_map).try_into().map_err(endpoints.failed())?,
             devices: Map::DevMap(map(&devices)?).try_into().map_err(devices.failed())?,
+            xdp_devices: Map::DevMap(map(&xdp_devices)?)
+                .try_into()
+                .map_err(xdp_devices.failed())?,
             lease: Map::Array(map(&lease)?).try_into().map_err(lease.failed())?,
             fallbacks: Map::PerCpuHashMap(map(&fallbacks)?)
                 .try_into()
@@ -202,179 +213,4 @@ impl Maps {
             }
         }
     }
-}
-
-/// The two programs of a namespace.
-#[derive(Debug)]
-pub enum Programs {
-    /// Just loaded; gone with the object unless they are pinned.
-    Fresh(Box<Ebpf>),
-    /// Opened from their pins.
-    Pinned {
-        /// For packets that arrive.
-        ingress: Box<SchedClassifier>,
-        /// For packets that leave.
-        egress: Box<SchedClassifier>,
-    },
-}
-
-impl Programs {
-    /// Opens the programs that an earlier load pinned for a namespace.
-    ///
-    /// # Errors
-    /// When they are not there.
-    pub fn pinned(pins: &Pins, netns: NetnsCookie) -> Result<Self, DatapathError> {
-        let open = |hook| {
-            let program = SchedClassifier::from_pin(pins.program(netns, hook));
-            program.map(Box::new).map_err(program_failed(hook))
-        };
-        Ok(Self::Pinned { ingress: open(HookName::Ingress)?, egress: open(HookName::Egress)? })
-    }
-
-    /// Pins both for a namespace, in place of what is pinned there.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn pin(&mut self, pins: &Pins, netns: NetnsCookie) -> Result<(), DatapathError> {
-        for hook in HookName::BOTH {
-            let path = pins.program(netns, hook);
-            pins::remove_file(&path)?;
-            self.hook_mut(hook)?.pin(&path).map_err(|error| DatapathError::Pin {
-                path,
-                source: std::io::Error::other(error.to_string()),
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The program of one hook, loaded.
-    ///
-    /// # Errors
-    /// When the object does not have it, which is a mistake in the build.
-    pub fn hook_mut(&mut self, hook: HookName) -> Result<&mut SchedClassifier, DatapathError> {
-        match (self, hook) {
-            (Self::Pinned { ingress, .. }, HookName::Ingress) => Ok(ingress),
-            (Self::Pinned { egress, .. }, HookName::Egress) => Ok(egress),
-            (Self::Fresh(object), hook) => find(object, hook),
-        }
-    }
-}
-
-const fn program_name(hook: HookName) -> &'static str {
-    match hook {
-        HookName::Ingress => names::PROGRAM_INGRESS,
-        HookName::Egress => names::PROGRAM_EGRESS,
-    }
-}
-
-fn program_failed<E: Into<aya::programs::ProgramError>>(
-    hook: HookName,
-) -> impl Fn(E) -> DatapathError {
-    move |source| DatapathError::Program {
-        name: program_name(hook),
-        source: Box::new(source.into()),
-    }
-}
-
-/// Ids of the programs that are pinned for a namespace.
-pub fn pinned_ids(pins: &Pins, netns: NetnsCookie) -> [Option<u32>; 2] {
-    HookName::BOTH
-        .map(|hook| ProgramInfo::from_pin(pins.program(netns, hook)).ok().map(|info| info.id()))
-}
-
-/// Loads and pins the programs of each namespace.
-///
-/// # Errors
-/// When the kernel refuses the object; programs of earlier namespaces stay.
-pub fn load(pins: &Pins, cookies: &[NetnsCookie]) -> Result<(), DatapathError> {
-    for_each_fresh(pins, cookies, |netns, programs| programs.pin(pins, netns))
-}
-
-/// The maps that the object uses.
-const OBJECT_MAPS: [&str; 8] = [
-    names::MAP_ENDS,
-    names::MAP_COUNTERS,
-    names::MAP_UNKNOWN,
-    names::MAP_MODES,
-    names::MAP_ENDPOINTS,
-    names::MAP_DEVICES,
-    names::MAP_LEASE,
-    names::MAP_FALLBACKS,
-];
-
-/// Loads the programs of each namespace and hands them to `put`: an instance each, because its
-/// cookie is a constant in it. One loader serves all, since making one parses the kernel's BTF
-/// (measured: 10 ms against 1 ms a load), and is dropped afterwards, since that BTF is large.
-///
-/// # Errors
-/// When the kernel refuses the object, or `put` fails.
-pub fn for_each_fresh(
-    pins: &Pins,
-    cookies: &[NetnsCookie],
-    mut put: impl FnMut(NetnsCookie, &mut Programs) -> Result<(), DatapathError>,
-) -> Result<(), DatapathError> {
-    let cookies: Vec<u64> = cookies.iter().map(|cookie| cookie.0).collect();
-    if cookies.is_empty() {
-        return Ok(());
-    }
-    let mut loader = EbpfLoader::new();
-    for name in OBJECT_MAPS {
-        loader.map_pin_path(name, pins.maps().join(name));
-    }
-    for cookie in &cookies {
-        loader.override_global(globals::NETNS_COOKIE, cookie, true);
-        let mut programs = load_object(&mut loader)?;
-        put(NetnsCookie(*cookie), &mut programs)?;
-    }
-    Ok(())
-}
-
-/// Loads both programs of the object into the kernel.
-fn load_object(loader: &mut EbpfLoader<'_>) -> Result<Programs, DatapathError> {
-    let object = loader.load(END_OBJECT).map_err(|error| DatapathError::Load(Box::new(error)))?;
-    let mut programs = Programs::Fresh(Box::new(object));
-    for hook in HookName::BOTH {
-        programs.hook_mut(hook)?.load().map_err(program_failed(hook))?;
-    }
-    Ok(programs)
-}
-
-fn find(object: &mut Ebpf, hook: HookName) -> Result<&mut SchedClassifier, DatapathError> {
-    let name = program_name(hook);
-    let program = object.program_mut(name).ok_or(DatapathError::Missing(name))?;
-    program.try_into().map_err(program_failed(hook))
-}
-
-/// What the kernel says of a program that it has verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedProgram {
-    /// The object that it is in.
-    pub object: &'static str,
-    /// Its name.
-    pub name: &'static str,
-    /// Instructions that the verifier walked through, where the kernel tells (5.16).
-    pub verified: Option<u32>,
-    /// Bytes of machine code.
-    pub jited: u32,
-}
-
-/// Loads every program of every object, attaches none, and drops them.
-///
-/// # Errors
-/// The verifier's refusal.
-pub fn verify() -> Result<Vec<VerifiedProgram>, DatapathError> {
-    let mut loader = EbpfLoader::new();
-    let mut programs = load_object(&mut loader)?;
-    HookName::BOTH
-        .into_iter()
-        .map(|hook| {
-            let info = programs.hook_mut(hook)?.info().map_err(program_failed(hook))?;
-            Ok(VerifiedProgram {
-                object: "end",
-                name: program_name(hook),
-                verified: info.verified_instruction_count(),
-                jited: info.size_jitted(),
-            })
-        })
-        .collect()
 }
