@@ -4,6 +4,7 @@
 
 mod agent;
 mod background;
+mod capture;
 mod command;
 mod commander;
 mod features;
@@ -24,6 +25,7 @@ pub const PINS: &str = "/sys/fs/bpf/veth-agent/v2";
 
 pub use agent::{Agent, agent, agent_path};
 pub use background::{Background, Unnamed};
+pub use capture::Capture;
 pub use command::{Output, run, shell, try_run};
 pub use features::{built_with, expected, lacks};
 pub use foreign::Foreign;
@@ -32,7 +34,7 @@ pub use node::{Node, on_node};
 pub use page::{Page, Sample};
 pub use patience::{bearable, patient};
 pub use picture::Picture;
-pub use raw::{Qdisc, RawFrames, frame};
+pub use raw::{Gso, Qdisc, RawFrames, frame};
 pub use stats::{LinkStats, link_stats};
 pub use status::{StatusHook, status_document, status_hooks};
 pub use traffic::{Streamed, tcp_bulk, tcp_until, udp_both_ways, undisturbed};

@@ -42,6 +42,27 @@ impl RawFrames {
         Ok(Self { socket })
     }
 
+    /// A socket whose frames may be GSO.
+    ///
+    /// # Errors
+    /// As [`Self::on`].
+    pub fn with_gso(interface: &str) -> Result<Self> {
+        let frames = Self::on(interface, Qdisc::Pass)?;
+        setsockopt(&frames.socket, VnetHeader, &1)?;
+        Ok(frames)
+    }
+
+    /// Sends one frame by a socket [`Self::with_gso`].
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn send_gso(&self, frame: &[u8], gso: Option<Gso>) -> Result<()> {
+        let packet = [Gso::header(gso).as_slice(), frame].concat();
+        let sent = write(&self.socket, &packet)?;
+        ensure!(sent == packet.len(), "{sent} of {} bytes were sent", packet.len());
+        Ok(())
+    }
+
     /// Sends one frame.
     ///
     /// # Errors
@@ -50,6 +71,38 @@ impl RawFrames {
         let sent = write(&self.socket, frame)?;
         ensure!(sent == frame.len(), "{sent} of {} bytes were sent", frame.len());
         Ok(())
+    }
+}
+
+/// What the device is to cut a frame into, and where its checksum belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gso {
+    /// `VIRTIO_NET_HDR_GSO_*`, `include/uapi/linux/virtio_net.h`.
+    pub kind: u8,
+    /// Payload of one segment.
+    pub size: u16,
+    /// Bytes of all headers.
+    pub headers: u16,
+    /// Where the transport header begins.
+    pub checksum_start: u16,
+    /// Where in it the checksum stands.
+    pub checksum_offset: u16,
+}
+
+impl Gso {
+    /// `struct virtio_net_hdr`.
+    fn header(gso: Option<Self>) -> [u8; 10] {
+        let mut header = [0; 10];
+        if let Some(gso) = gso {
+            // `VIRTIO_NET_HDR_F_NEEDS_CSUM`.
+            header[0] = 1;
+            header[1] = gso.kind;
+            let words = [gso.headers, gso.size, gso.checksum_start, gso.checksum_offset];
+            for (place, word) in header[2..].as_chunks_mut().0.iter_mut().zip(words) {
+                *place = word.to_ne_bytes();
+            }
+        }
+        header
     }
 }
 
@@ -87,25 +140,32 @@ fn address(interface: &str) -> Result<LinkAddr> {
     address.ok_or_else(|| anyhow::anyhow!("{interface}: no link address"))
 }
 
-/// `PACKET_QDISC_BYPASS`, which nix does not know.
-#[derive(Clone, Copy)]
-struct QdiscBypass;
+/// Options of packet sockets that nix does not know, each with an `int`.
+macro_rules! packet_option {
+    ($name:ident, $option:ident) => {
+        #[derive(Clone, Copy)]
+        struct $name;
 
-impl SetSockOpt for QdiscBypass {
-    type Val = libc::c_int;
+        impl SetSockOpt for $name {
+            type Val = libc::c_int;
 
-    fn set<F: std::os::fd::AsFd>(&self, fd: &F, value: &libc::c_int) -> nix::Result<()> {
-        // SAFETY: the descriptor is open while `fd` is borrowed, and pointer and length are those
-        // of one `int`, which this option takes.
-        let result = unsafe {
-            libc::setsockopt(
-                fd.as_fd().as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_QDISC_BYPASS,
-                std::ptr::from_ref(value).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
-        nix::errno::Errno::result(result).map(drop)
-    }
+            fn set<F: std::os::fd::AsFd>(&self, fd: &F, value: &libc::c_int) -> nix::Result<()> {
+                // SAFETY: the descriptor is open while `fd` is borrowed, and pointer and length
+                // are those of one `int`, which this option takes.
+                let result = unsafe {
+                    libc::setsockopt(
+                        fd.as_fd().as_raw_fd(),
+                        libc::SOL_PACKET,
+                        libc::$option,
+                        std::ptr::from_ref(value).cast(),
+                        size_of::<libc::c_int>() as libc::socklen_t,
+                    )
+                };
+                nix::errno::Errno::result(result).map(drop)
+            }
+        }
+    };
 }
+
+packet_option!(QdiscBypass, PACKET_QDISC_BYPASS);
+packet_option!(VnetHeader, PACKET_VNET_HDR);

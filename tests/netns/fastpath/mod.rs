@@ -4,6 +4,7 @@ mod audit;
 mod hop;
 mod life;
 mod mtu;
+mod oracle;
 mod sender;
 mod xdp;
 

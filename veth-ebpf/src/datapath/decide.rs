@@ -82,7 +82,9 @@ fn redirect(
     if !bridged && headers.hop_limit() <= 1 {
         return Err(Fallback::HopLimit);
     }
-    if !bridged && !headers.is_consistent(packet.bytes()) {
+    // A bridge looks at them, too, where its packets pass the chains of IP (`br_validate_ipv4`,
+    // `net/bridge/br_netfilter_hooks.c`).
+    if !headers.is_consistent(packet.bytes()) {
         return Err(Fallback::Malformed);
     }
     match headers.largest(packet) {

@@ -22,6 +22,7 @@ use crate::{process, toolchain::find_command, workspace};
 /// What the tests run, beside our own.
 const COMMANDS: &[&str] = &[
     "bpftool",
+    "bridge",
     "cat",
     "env",
     "ethtool",
@@ -52,6 +53,7 @@ const COMMANDS: &[&str] = &[
     "stat",
     "sysctl",
     "tc",
+    "tcpdump",
     "timeout",
     "touch",
     "umount",
