@@ -38,4 +38,4 @@ pub use raw::{Gso, Qdisc, RawFrames, frame};
 pub use stats::{LinkStats, link_stats};
 pub use status::{StatusHook, status_document, status_hooks};
 pub use traffic::{Streamed, tcp_bulk, tcp_until, udp_both_ways, undisturbed};
-pub use xdp::XdpPass;
+pub use xdp::{NextProgram, XdpPass};

@@ -1,4 +1,4 @@
-//! Somebody else's XDP program: it passes everything.
+//! Programs that do nothing, made without a compiler.
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -13,7 +13,26 @@ use object::{
 /// `r0 = XDP_PASS; exit`.
 const PASS: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 
-/// Attached for as long as it lives.
+/// `r0 = TCX_NEXT; exit`.
+const NEXT: [u8; 16] = [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// A TC program that leaves everything to the next one.
+pub struct NextProgram;
+
+impl NextProgram {
+    /// Its name in the object.
+    pub const NAME: &str = "pass";
+
+    /// The object, with the program not loaded yet.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn load() -> Result<Ebpf> {
+        Ok(Ebpf::load(&elf(b"classifier", &NEXT)?)?)
+    }
+}
+
+/// Somebody else's XDP program, which passes everything; attached for as long as it lives.
 pub struct XdpPass {
     _object: Ebpf,
 }
@@ -24,7 +43,7 @@ impl XdpPass {
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(interface: &str) -> Result<Self> {
-        let mut object = Ebpf::load(&elf()?)?;
+        let mut object = Ebpf::load(&elf(b"xdp", &PASS)?)?;
         let program: &mut Xdp = object.program_mut("pass").context("no program")?.try_into()?;
         program.load()?;
         program.attach(interface, XdpMode::Driver)?;
@@ -33,14 +52,14 @@ impl XdpPass {
 }
 
 /// An object file, as a compiler would write it; there may be no compiler.
-fn elf() -> Result<Vec<u8>> {
+fn elf(section: &[u8], program: &[u8]) -> Result<Vec<u8>> {
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
-    let section = object.add_section(Vec::new(), b"xdp".to_vec(), SectionKind::Text);
-    object.append_section_data(section, &PASS, 8);
+    let section = object.add_section(Vec::new(), section.to_vec(), SectionKind::Text);
+    object.append_section_data(section, program, 8);
     object.add_symbol(Symbol {
         name: b"pass".to_vec(),
         value: 0,
-        size: PASS.len() as u64,
+        size: program.len() as u64,
         kind: SymbolKind::Text,
         scope: SymbolScope::Dynamic,
         weak: false,

@@ -425,7 +425,7 @@ impl Draft {
             (TCP, true) => (4, 20, 16),
             _ => (5, 8, 6),
         };
-        let at = transport + usize::from(offset as u16);
+        let at = transport + usize::from(offset);
         bytes[at..at + 2].copy_from_slice(&pseudo.to_be_bytes());
         debug_assert!(network < transport);
         Gso {
