@@ -17,8 +17,32 @@ pub mod mode {
 pub struct EndpointKey {
     /// `SO_NETNS_COOKIE` of the namespace that forwards.
     pub netns_cookie: u64,
-    /// An IPv6 address, or an IPv4 one mapped into it (RFC 4291, 2.5.5.2).
-    pub address: [u8; 16],
+    /// The address.
+    pub address: Address,
+}
+
+/// An IPv6 address, or an IPv4 one mapped into it (RFC 4291, 2.5.5.2), in words as they lie in a packet:
+/// what is compared and hashed for every packet is not taken apart first.
+pub type Address = [u32; 4];
+
+/// A MAC in half-words, as they lie in a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Mac(pub [u16; 3]);
+
+impl Mac {
+    /// From its bytes.
+    #[must_use]
+    pub const fn new([a, b, c, d, e, f]: [u8; 6]) -> Self {
+        Self([u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])])
+    }
+
+    /// Whether it stands for many.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_multicast(self) -> bool {
+        self.0[0].to_ne_bytes()[0] & 1 != 0
+    }
 }
 
 /// Where a packet for an address goes.
@@ -37,9 +61,9 @@ pub struct Endpoint {
     /// Index of the bridge that the near end is a port of; 0 where it is routed to.
     pub bridge: u32,
     /// MAC of the far end.
-    pub far_mac: [u8; 6],
+    pub far_mac: Mac,
     /// MAC of the near end.
-    pub near_mac: [u8; 6],
+    pub near_mac: Mac,
 }
 
 /// Why a packet went to the stack and not by the fast path.
@@ -153,12 +177,24 @@ impl Fallbacks {
     }
 }
 
-/// An IPv4 address as [`EndpointKey::address`] holds it.
+/// An IPv4 address, given as it lies in a packet, as [`EndpointKey::address`] holds it.
 #[inline(always)]
 #[must_use]
-pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let [a, b, c, d] = address;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+pub const fn mapped(address: u32) -> Address {
+    [0, 0, 0xffff_u32.to_be(), address]
+}
+
+/// An address of either family as [`EndpointKey::address`] holds it.
+#[must_use]
+pub fn address_of(address: core::net::IpAddr) -> Address {
+    match address {
+        core::net::IpAddr::V4(address) => mapped(u32::from_ne_bytes(address.octets())),
+        core::net::IpAddr::V6(address) => {
+            let octets = address.octets();
+            let (words, _) = octets.as_chunks::<4>();
+            [0, 1, 2, 3].map(|at| u32::from_ne_bytes(words[at]))
+        }
+    }
 }
 
 #[cfg(test)]

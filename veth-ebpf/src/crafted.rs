@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, vec::Vec};
 
 use veth_common::{
     endpoint::EndSlot,
-    fastpath::{Endpoint, mapped},
+    fastpath::{Address, Endpoint, Mac, address_of},
 };
 
-use crate::{datapath::Tables, packet::Packet};
+use crate::{datapath::Tables, packet::Packet, parse::Head};
 
 /// A packet of bytes.
 #[derive(Clone, Debug)]
@@ -37,8 +37,22 @@ impl Packet for Crafted {
     fn is_tagged(&self) -> bool {
         self.tagged
     }
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        self.bytes.get(offset as usize..)?.first_chunk().copied()
+    fn head(&self) -> Option<Head> {
+        self.bytes.first_chunk().map(Head::from_bytes)
+    }
+    fn ethernet(&self) -> Option<[u16; 7]> {
+        let (halves, _) = self.bytes.get(..14)?.as_chunks();
+        let halves: Vec<_> = halves.iter().map(|half| u16::from_ne_bytes(*half)).collect();
+        halves.try_into().ok()
+    }
+    fn words(&self, offset: u32) -> Option<[u32; 5]> {
+        let offset = offset as usize;
+        let (words, _) = self.bytes.get(offset..offset + 20)?.as_chunks();
+        let words: Vec<_> = words.iter().map(|word| u32::from_ne_bytes(*word)).collect();
+        words.try_into().ok()
+    }
+    fn byte(&self, offset: u32) -> Option<u8> {
+        self.bytes.get(offset as usize).copied()
     }
 }
 
@@ -46,7 +60,7 @@ impl Packet for Crafted {
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     pub leased: bool,
-    pub endpoints: BTreeMap<[u8; 16], Endpoint>,
+    pub endpoints: BTreeMap<Address, Endpoint>,
     pub devices: BTreeMap<u32, u32>,
     pub other_mode: Option<u32>,
 }
@@ -55,7 +69,7 @@ impl Tables for Known {
     fn leased(&self) -> bool {
         self.leased
     }
-    fn endpoint(&self, address: [u8; 16]) -> Option<Endpoint> {
+    fn endpoint(&self, address: Address) -> Option<Endpoint> {
         self.endpoints.get(&address).copied()
     }
     fn device(&self, place: u32) -> Option<u32> {
@@ -86,8 +100,8 @@ pub fn two_pairs(bridge: u32) -> Known {
         generation: 5,
         mtu: 1500,
         bridge,
-        far_mac: RED,
-        near_mac: RED_NEAR,
+        far_mac: Mac::new(RED),
+        near_mac: Mac::new(RED_NEAR),
     };
     let blue = Endpoint {
         ifindex: 12,
@@ -95,17 +109,27 @@ pub fn two_pairs(bridge: u32) -> Known {
         generation: 9,
         mtu: 1400,
         bridge,
-        far_mac: BLUE,
-        near_mac: BLUE_NEAR,
+        far_mac: Mac::new(BLUE),
+        near_mac: Mac::new(BLUE_NEAR),
     };
     let endpoints =
-        [(mapped(RED_V4), red), (RED_V6, red), (mapped(BLUE_V4), blue), (BLUE_V6, blue)];
+        [(v4(RED_V4), red), (v6(RED_V6), red), (v4(BLUE_V4), blue), (v6(BLUE_V6), blue)];
     Known {
         leased: true,
         endpoints: endpoints.into(),
         devices: [(1, 11), (2, 12)].into(),
         other_mode: None,
     }
+}
+
+/// An address as the tables have it.
+pub fn v4(octets: [u8; 4]) -> Address {
+    address_of(octets.into())
+}
+
+/// An address as the tables have it.
+pub fn v6(octets: [u8; 16]) -> Address {
+    address_of(octets.into())
 }
 
 /// A frame from red to the MAC `to`, of `protocol` with `payload` bytes of zero behind its header.

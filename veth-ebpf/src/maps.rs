@@ -9,7 +9,7 @@ use aya_ebpf::{
 use veth_common::{
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
-    fastpath::{Endpoint, EndpointKey, Fallback, Fallbacks, mode},
+    fastpath::{Address, Endpoint, EndpointKey, Fallback, Fallbacks, mode},
 };
 
 use crate::datapath::Tables;
@@ -73,7 +73,7 @@ impl Tables for FastPath {
     }
 
     #[inline(always)]
-    fn endpoint(&self, address: [u8; 16]) -> Option<Endpoint> {
+    fn endpoint(&self, address: Address) -> Option<Endpoint> {
         let key = EndpointKey { netns_cookie: self.netns_cookie, address };
         // SAFETY: between taking entries out and putting others in, the agent waits until no
         // program reads any more (`membarrier(2)`), so an entry never turns into another's.

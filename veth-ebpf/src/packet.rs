@@ -1,15 +1,22 @@
 //! The only place that reads the kernel's packet context.
 
 use aya_ebpf::{
+    EbpfContext as _,
     bindings::{BPF_F_RECOMPUTE_CSUM, xdp_md},
-    helpers::{bpf_redirect_peer, generated::bpf_xdp_get_buff_len},
+    helpers::generated::{
+        bpf_redirect_peer, bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+    },
     programs::{TcContext, XdpContext},
 };
 
-use crate::datapath::Rewrite;
+use crate::{datapath::Rewrite, parse::Head};
 
 /// `PACKET_HOST`, `include/uapi/linux/if_packet.h`.
 const PACKET_HOST: u32 = 0;
+
+/// Bytes ahead of the packet's own in a [`Head`].
+const PADDING: usize = core::mem::offset_of!(Head, to);
 
 /// What the programs ask of a packet.
 pub trait Packet {
@@ -23,8 +30,15 @@ pub trait Packet {
     fn gso_size(&self) -> u32;
     /// Whether a VLAN tag lies beside the packet.
     fn is_tagged(&self) -> bool;
-    /// `N` bytes from `offset` on, `None` where the packet is shorter.
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// The beginning, as far as a network header without options reaches; `None` where the packet is
+    /// shorter.
+    fn head(&self) -> Option<Head>;
+    /// The Ethernet header alone, in half-words; `None` where the packet is shorter.
+    fn ethernet(&self) -> Option<[u16; 7]>;
+    /// Five words from `offset` on; `None` where the packet is shorter.
+    fn words(&self, offset: u32) -> Option<[u32; 5]>;
+    /// The byte at `offset`; `None` where the packet is shorter.
+    fn byte(&self, offset: u32) -> Option<u8>;
 }
 
 impl Packet for TcContext {
@@ -61,9 +75,36 @@ impl Packet for TcContext {
     }
 
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        // The helper also finds what lies outside the linear part.
-        self.load::<[u8; N]>(offset as usize).ok()
+    fn head(&self) -> Option<Head> {
+        let start = self.data();
+        if start + Head::BYTES as usize <= self.data_end() {
+            // SAFETY: so many bytes lie in the linear part, which the verifier checks; bytes have no
+            // alignment, and nothing writes to the packet while they are read.
+            return Some(Head::from_bytes(unsafe { &*(start as *const _) }));
+        }
+        // The helper also finds what lies elsewhere, but a call costs several times as much.
+        let mut head = Head::default();
+        // SAFETY: the kernel passes a valid context, and `Head` ends `Head::BYTES` behind its padding.
+        let failed = unsafe {
+            let behind_padding = (&raw mut head).byte_add(PADDING).cast();
+            bpf_skb_load_bytes(self.as_ptr(), 0, behind_padding, Head::BYTES)
+        };
+        (failed == 0).then_some(head)
+    }
+
+    #[inline(always)]
+    fn ethernet(&self) -> Option<[u16; 7]> {
+        self.load(0).ok()
+    }
+
+    #[inline(always)]
+    fn words(&self, offset: u32) -> Option<[u32; 5]> {
+        self.load(offset as usize).ok()
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: u32) -> Option<u8> {
+        self.load(offset as usize).ok()
     }
 }
 
@@ -99,49 +140,72 @@ impl Packet for XdpContext {
     }
 
     #[inline(always)]
-    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let start = self.data() + offset as usize;
-        if start + N > self.data_end() {
-            return None;
-        }
-        // SAFETY: these bytes lie in the frame's first piece, which the verifier checks; an array of
-        // bytes has no alignment.
-        Some(unsafe { *(start as *const [u8; N]) })
+    fn head(&self) -> Option<Head> {
+        let mut head = Head::default();
+        // SAFETY: as for an skb.
+        let failed = unsafe {
+            let behind_padding = (&raw mut head).byte_add(PADDING).cast();
+            bpf_xdp_load_bytes(self.ctx, 0, behind_padding, Head::BYTES)
+        };
+        (failed == 0).then_some(head)
+    }
+
+    #[inline(always)]
+    fn ethernet(&self) -> Option<[u16; 7]> {
+        load(self, 0)
+    }
+
+    #[inline(always)]
+    fn words(&self, offset: u32) -> Option<[u32; 5]> {
+        load(self, offset)
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: u32) -> Option<u8> {
+        load(self, offset)
     }
 }
 
-/// Does to a frame what a verdict says. `false` where its beginning lies elsewhere; it is then as it
-/// was.
+/// A value of integers from a frame, in whichever of its pieces it lies.
+#[inline(always)]
+fn load<T: Copy + Default>(ctx: &XdpContext, offset: u32) -> Option<T> {
+    let mut value = T::default();
+    // SAFETY: the kernel passes a valid context, and the helper writes the whole of `value`, whose
+    // integers any bytes are good for.
+    let failed = unsafe {
+        bpf_xdp_load_bytes(ctx.ctx, offset, (&raw mut value).cast(), size_of::<T>() as u32)
+    };
+    (failed == 0).then_some(value)
+}
+
+/// Does to a frame what a verdict says. `false` where it cannot; the frame is then as it was.
 #[inline(always)]
 pub fn write(ctx: &XdpContext, rewrite: &Rewrite) -> bool {
-    match rewrite {
-        Rewrite::Nothing => true,
-        Rewrite::V4(bytes) => overwrite(ctx, bytes),
-        Rewrite::V6(bytes) => overwrite(ctx, bytes),
+    let (head, bytes) = match rewrite {
+        Rewrite::Nothing => return true,
+        Rewrite::V4(head) => (head, Rewrite::V4_BYTES),
+        Rewrite::V6(head) => (head, Rewrite::V6_BYTES),
+    };
+    // SAFETY: the kernel passes a valid context; the helper reads bytes of `head` behind its padding.
+    unsafe {
+        bpf_xdp_store_bytes(
+            ctx.ctx,
+            0,
+            (&raw const *head).byte_add(PADDING).cast_mut().cast(),
+            bytes,
+        ) == 0
     }
-}
-
-#[inline(always)]
-fn overwrite<const N: usize>(ctx: &XdpContext, bytes: &[u8; N]) -> bool {
-    let start = ctx.data();
-    if start + N > ctx.data_end() {
-        return false;
-    }
-    // SAFETY: as in `read`, and the frame is this program's until it returns.
-    unsafe { *(start as *mut [u8; N]) = *bytes };
-    true
 }
 
 /// Does to a packet what a verdict says, and gives the action code for it. `None` where the kernel
 /// had no memory for the change; the packet is as it was.
 #[inline(always)]
 pub fn send(ctx: &TcContext, ifindex: u32, rewrite: &Rewrite) -> Option<i32> {
-    let written = match rewrite {
-        Rewrite::Nothing => Ok(()),
-        Rewrite::V4(bytes) => ctx.store(0, bytes, u64::from(BPF_F_RECOMPUTE_CSUM)),
-        Rewrite::V6(bytes) => ctx.store(0, bytes, u64::from(BPF_F_RECOMPUTE_CSUM)),
-    };
-    written.ok()?;
+    match rewrite {
+        Rewrite::Nothing => {}
+        Rewrite::V4(head) => overwrite(ctx, head, Rewrite::V4_BYTES)?,
+        Rewrite::V6(head) => overwrite(ctx, head, Rewrite::V6_BYTES)?,
+    }
     // The far end is who it is for, whatever the frame looked like from here. What is routed is the
     // host's already, and for what is bridged nothing has been written, so nothing is half done.
     // SAFETY: as in `ifindex`.
@@ -152,4 +216,20 @@ pub fn send(ctx: &TcContext, ifindex: u32, rewrite: &Rewrite) -> Option<i32> {
     ctx.set_mark(0);
     // SAFETY: a helper without pointers.
     Some(unsafe { bpf_redirect_peer(ifindex, 0) } as i32)
+}
+
+#[inline(always)]
+fn overwrite(ctx: &TcContext, head: &Head, bytes: u32) -> Option<()> {
+    let flags = u64::from(BPF_F_RECOMPUTE_CSUM);
+    // SAFETY: the kernel passes a valid context; the helper reads bytes of `head` behind its padding.
+    let failed = unsafe {
+        bpf_skb_store_bytes(
+            ctx.skb.skb,
+            0,
+            (&raw const *head).byte_add(PADDING).cast(),
+            bytes,
+            flags,
+        )
+    };
+    (failed == 0).then_some(())
 }

@@ -1,36 +1,95 @@
 //! Headers of a packet, read and checked. What the fast path does not take is told by its reason.
+//!
+//! Fields stay as they lie in the packet, in words at word addresses, and are turned round only where
+//! their value matters: every instruction here is paid for by every packet.
 
-use veth_common::fastpath::{Fallback, mapped};
+use veth_common::fastpath::{Address, Fallback, Mac, mapped};
 
 use crate::packet::Packet;
 
 /// Bytes of an Ethernet header.
-pub const ETHERNET: usize = 14;
-const IPV4: usize = 20;
-const IPV6: usize = 40;
+pub const ETHERNET: u32 = 14;
+const IPV4: u32 = 20;
+const IPV6: u32 = 40;
 
-const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
-const TYPE_VLAN: [u8; 2] = [0x81, 0x00];
-const TYPE_QINQ: [u8; 2] = [0x88, 0xa8];
+const TYPE_IPV4: u16 = 0x0800_u16.to_be();
+const TYPE_IPV6: u16 = 0x86dd_u16.to_be();
+const TYPE_VLAN: u16 = 0x8100_u16.to_be();
+const TYPE_QINQ: u16 = 0x88a8_u16.to_be();
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
-/// An Ethernet and an IPv4 header without options.
-pub type Ipv4Headers = [u8; ETHERNET + IPV4];
-/// An Ethernet and an IPv6 header.
-pub type Ipv6Headers = [u8; ETHERNET + IPV6];
+/// The first 34 bytes of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Head {
+    /// Puts the network header at a word address.
+    pub padding: u16,
+    /// Destination MAC.
+    pub to: [u16; 3],
+    /// Source MAC.
+    pub from: [u16; 3],
+    /// EtherType.
+    pub kind: u16,
+    /// An IPv4 header without options, or the first half of an IPv6 header.
+    pub network: [u32; 5],
+}
 
-/// Headers of a packet that the fast path may take.
+impl Head {
+    /// Its bytes in a packet.
+    pub const BYTES: u32 = ETHERNET + IPV4;
+
+    /// From the packet's bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 34]) -> Self {
+        let half = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        let word = |at: usize| {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Self {
+            padding: 0,
+            to: [half(0), half(2), half(4)],
+            from: [half(6), half(8), half(10)],
+            kind: half(12),
+            network: [word(14), word(18), word(22), word(26), word(30)],
+        }
+    }
+
+    #[inline(always)]
+    fn is_ipv4(&self) -> bool {
+        self.kind == TYPE_IPV4
+    }
+
+    /// Why a packet with this Ethernet header is the stack's, whatever follows.
+    #[inline(always)]
+    fn refused(&self) -> Option<Fallback> {
+        if Mac(self.to).is_multicast() {
+            return Some(Fallback::Multicast);
+        }
+        match self.kind {
+            TYPE_IPV4 | TYPE_IPV6 => None,
+            TYPE_VLAN | TYPE_QINQ => Some(Fallback::Vlan),
+            _ => Some(Fallback::NotIp),
+        }
+    }
+}
+
+/// What the fast path has to know of a packet that it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Headers {
-    /// IPv4 without options, not a fragment.
-    V4(Ipv4Headers),
-    /// IPv6 without extension headers.
-    V6(Ipv6Headers),
+pub struct Headers {
+    /// The beginning of the packet.
+    pub head: Head,
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    protocol: u8,
 }
 
 /// Reads the headers.
@@ -42,46 +101,51 @@ pub fn parse(packet: &impl Packet) -> Result<Headers, Fallback> {
     if packet.is_tagged() {
         return Err(Fallback::Vlan);
     }
-    let Some(ethernet) = packet.read::<ETHERNET>(0) else { return Err(Fallback::Malformed) };
-    if ethernet[0] & 1 != 0 {
-        return Err(Fallback::Multicast);
+    let Some(head) = packet.head() else { return Err(short(packet)) };
+    if let Some(reason) = head.refused() {
+        return Err(reason);
     }
-    match [ethernet[12], ethernet[13]] {
-        TYPE_IPV4 => ipv4(packet),
-        TYPE_IPV6 => ipv6(packet),
-        TYPE_VLAN | TYPE_QINQ => Err(Fallback::Vlan),
-        _ => Err(Fallback::NotIp),
-    }
+    if head.is_ipv4() { ipv4(packet, head) } else { ipv6(packet, head) }
+}
+
+/// A packet that ends before any network header does.
+#[inline(always)]
+fn short(packet: &impl Packet) -> Fallback {
+    let Some([to, _, _, _, _, _, kind]) = packet.ethernet() else { return Fallback::Malformed };
+    let head = Head { to: [to, 0, 0], kind, ..Head::default() };
+    head.refused().unwrap_or(Fallback::Malformed)
 }
 
 #[inline(always)]
-fn ipv4(packet: &impl Packet) -> Result<Headers, Fallback> {
-    let Some(bytes) = packet.read::<{ ETHERNET + IPV4 }>(0) else {
-        return Err(Fallback::Malformed);
-    };
-    match bytes[14] {
+fn ipv4(packet: &impl Packet, head: Head) -> Result<Headers, Fallback> {
+    let [first, second, third, source, destination] = head.network;
+    match first.to_ne_bytes()[0] {
         0x45 => {}
         0x46..=0x4f => return Err(Fallback::Options),
         _ => return Err(Fallback::Malformed),
     }
     // More fragments, or an offset.
-    if bytes[20] & 0x3f != 0 || bytes[21] != 0 {
+    if u32::from_be(second) & 0x3fff != 0 {
         return Err(Fallback::Fragment);
     }
-    transport(packet, bytes[23], ICMP, [8, 0], (ETHERNET + IPV4) as u32)?;
-    Ok(Headers::V4(bytes))
+    let [hop_limit, protocol, ..] = third.to_ne_bytes();
+    transport(packet, protocol, ICMP, [8, 0], ETHERNET + IPV4)?;
+    let (source, destination) = (mapped(source), mapped(destination));
+    Ok(Headers { head, source, destination, hop_limit, protocol })
 }
 
 #[inline(always)]
-fn ipv6(packet: &impl Packet) -> Result<Headers, Fallback> {
-    let Some(bytes) = packet.read::<{ ETHERNET + IPV6 }>(0) else {
-        return Err(Fallback::Malformed);
-    };
-    if bytes[14] >> 4 != 6 {
+fn ipv6(packet: &impl Packet, head: Head) -> Result<Headers, Fallback> {
+    let [first, second, a, b, c] = head.network;
+    if first.to_ne_bytes()[0] >> 4 != 6 {
         return Err(Fallback::Malformed);
     }
-    transport(packet, bytes[20], ICMPV6, [128, 129], (ETHERNET + IPV6) as u32)?;
-    Ok(Headers::V6(bytes))
+    let Some([d, destination @ ..]) = packet.words(Head::BYTES) else {
+        return Err(Fallback::Malformed);
+    };
+    let [_, _, protocol, hop_limit] = second.to_ne_bytes();
+    transport(packet, protocol, ICMPV6, [128, 129], ETHERNET + IPV6)?;
+    Ok(Headers { head, source: [a, b, c, d], destination, hop_limit, protocol })
 }
 
 /// TCP, UDP, or an echo of the family's ICMP.
@@ -99,71 +163,35 @@ fn transport(
     if protocol != icmp {
         return Err(Fallback::Protocol);
     }
-    match packet.read::<1>(offset) {
-        Some([kind]) if kind == echo[0] || kind == echo[1] => Ok(()),
+    match packet.byte(offset) {
+        Some(kind) if kind == echo[0] || kind == echo[1] => Ok(()),
         Some(_) => Err(Fallback::Protocol),
         None => Err(Fallback::Malformed),
     }
 }
 
 impl Headers {
-    /// Destination and source MAC.
+    /// Whether it is IPv4.
     #[inline(always)]
     #[must_use]
-    pub fn macs(&self) -> ([u8; 6], [u8; 6]) {
-        match self {
-            Self::V4(bytes) => (array(bytes, 0), array(bytes, 6)),
-            Self::V6(bytes) => (array(bytes, 0), array(bytes, 6)),
-        }
-    }
-
-    /// Source address, as the map of endpoints has it.
-    #[inline(always)]
-    #[must_use]
-    pub fn source(&self) -> [u8; 16] {
-        match self {
-            Self::V4(bytes) => mapped(array(bytes, 26)),
-            Self::V6(bytes) => array(bytes, 22),
-        }
-    }
-
-    /// Destination address, as the map of endpoints has it.
-    #[inline(always)]
-    #[must_use]
-    pub fn destination(&self) -> [u8; 16] {
-        match self {
-            Self::V4(bytes) => mapped(array(bytes, 30)),
-            Self::V6(bytes) => array(bytes, 38),
-        }
-    }
-
-    /// TTL or hop limit.
-    #[inline(always)]
-    #[must_use]
-    pub fn hop_limit(&self) -> u8 {
-        match self {
-            Self::V4(bytes) => bytes[22],
-            Self::V6(bytes) => bytes[21],
-        }
+    pub fn is_ipv4(&self) -> bool {
+        self.head.is_ipv4()
     }
 
     /// Whether its lengths, and the checksum of an IPv4 header, say what the packet is: a router
-    /// drops or trims what contradicts itself (`ip_rcv_core`, `ip6_rcv_core`).
+    /// drops or trims what contradicts itself (`ip_rcv_core`, `ip6_rcv_core`), and so does a bridge
+    /// that passes packets on to the chains of IP (`br_validate_ipv4`).
     #[inline(always)]
     #[must_use]
     pub fn is_consistent(&self, bytes: u32) -> bool {
-        let (length, sound) = match self {
-            Self::V4(header) => {
-                (u16::from_be_bytes([header[16], header[17]]), sum(header) == 0xffff)
-            }
-            // Longer than 65,535 bytes is told elsewhere, and is not for here.
-            Self::V6(header) if header[18] == 0 && header[19] == 0 => return false,
-            Self::V6(header) => {
-                let payload = u16::from_be_bytes([header[18], header[19]]);
-                return u32::from(payload) + (ETHERNET + IPV6) as u32 == bytes;
-            }
-        };
-        sound && u32::from(length) + ETHERNET as u32 == bytes
+        let [first, second, ..] = self.head.network;
+        if self.is_ipv4() {
+            let length = u32::from_be(first) & 0xffff;
+            return length + ETHERNET == bytes && is_sound(&self.head.network);
+        }
+        // Longer than 65,535 bytes is told elsewhere, and is not for here.
+        let payload = u32::from_be(second) >> 16;
+        payload != 0 && payload + ETHERNET + IPV6 == bytes
     }
 
     /// The largest packet that it is, or that its segments are: bytes without the Ethernet header.
@@ -172,40 +200,28 @@ impl Headers {
     pub fn largest(&self, packet: &impl Packet) -> Option<u32> {
         let segment = packet.gso_size();
         if segment == 0 {
-            return Some(packet.bytes().wrapping_sub(ETHERNET as u32));
+            return Some(packet.bytes().wrapping_sub(ETHERNET));
         }
-        let (network, protocol) = match self {
-            Self::V4(bytes) => (IPV4, bytes[23]),
-            Self::V6(bytes) => (IPV6, bytes[20]),
-        };
-        let transport = if protocol == TCP {
+        let network = if self.is_ipv4() { IPV4 } else { IPV6 };
+        let transport = if self.protocol == TCP {
             // The upper half of the thirteenth byte counts words.
-            let [offset] = packet.read::<1>((ETHERNET + network + 12) as u32)?;
+            let offset = packet.byte(ETHERNET + network + 12)?;
             u32::from(offset >> 4) * 4
         } else {
             8
         };
-        Some(network as u32 + transport + segment)
+        Some(network + transport + segment)
     }
 }
 
-/// The ones' complement sum of an IPv4 header; 0xffff where its checksum is right (RFC 1071).
+/// Whether the ones' complement sum of an IPv4 header is 0xffff (RFC 1071). The sum is the same in
+/// either byte order, and may be folded at the end.
 #[inline(always)]
-fn sum(header: &Ipv4Headers) -> u32 {
-    let mut sum = 0;
-    let mut at = ETHERNET;
-    while at < ETHERNET + IPV4 {
-        sum += u32::from(u16::from_be_bytes([header[at], header[at + 1]]));
-        at += 2;
-    }
-    sum = (sum & 0xffff) + (sum >> 16);
-    (sum & 0xffff) + (sum >> 16)
-}
-
-/// `N` bytes from `at` on. Both are constants where this is used, so no check remains.
-#[inline(always)]
-fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut array = [0; N];
-    array.copy_from_slice(&bytes[at..at + N]);
-    array
+fn is_sound(header: &[u32; 5]) -> bool {
+    let [a, b, c, d, e] = header.map(u64::from);
+    let sum = a + b + c + d + e;
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum & 0xffff) + (sum >> 16) == 0xffff
 }

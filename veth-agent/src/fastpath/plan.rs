@@ -8,7 +8,7 @@ use std::{
 
 use veth_common::{
     endpoint::EndSlot,
-    fastpath::{Endpoint, EndpointKey, mapped},
+    fastpath::{Endpoint, EndpointKey, Mac, address_of},
 };
 
 use super::{Facts, Obstacle, XdpFacts, obstacles};
@@ -278,7 +278,7 @@ impl<'a> Candidate<'a> {
                 Some(_) => None,
                 None => self.route_to(address)?.mtu,
             };
-            let key = EndpointKey { netns_cookie: self.end.netns.0, address: octets(address) };
+            let key = EndpointKey { netns_cookie: self.end.netns.0, address: address_of(address) };
             Some((key, self.endpoint(route_mtu)))
         })
     }
@@ -296,7 +296,7 @@ impl<'a> Candidate<'a> {
     }
 
     fn endpoint(&self, route_mtu: Option<u32>) -> Endpoint {
-        let [near_mac, far_mac] = self.macs.map(|mac| mac.0);
+        let [near_mac, far_mac] = self.macs.map(|mac| Mac::new(mac.0));
         Endpoint {
             ifindex: self.end.ifindex.0,
             device: self.slot.slot,
@@ -320,12 +320,5 @@ fn is_global(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
         IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
-    }
-}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => mapped(address.octets()),
-        IpAddr::V6(address) => address.octets(),
     }
 }

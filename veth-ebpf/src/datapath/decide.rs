@@ -2,7 +2,7 @@
 
 use veth_common::{
     endpoint::EndSlot,
-    fastpath::{Endpoint, Fallback},
+    fastpath::{Address, Endpoint, Fallback, Mac},
 };
 
 use super::Rewrite;
@@ -13,7 +13,7 @@ pub trait Tables {
     /// Whether an agent is alive that keeps the tables right.
     fn leased(&self) -> bool;
     /// Where packets for an address go.
-    fn endpoint(&self, address: [u8; 16]) -> Option<Endpoint>;
+    fn endpoint(&self, address: Address) -> Option<Endpoint>;
     /// Index of the device in a place of the kernel's own map, unless it is gone.
     fn device(&self, place: u32) -> Option<u32>;
     /// Whether what these tables are for is how the packets of the end in `place` travel, too.
@@ -58,14 +58,14 @@ fn redirect(
         return Err(Fallback::Lease);
     }
     let headers = parse(packet)?;
-    let (to, from) = headers.macs();
+    let (to, from) = (Mac(headers.head.to), Mac(headers.head.from));
     // The host's reverse-path filter does not see this packet: its sender must be who it says.
-    let Some(source) = tables.endpoint(headers.source()) else { return Err(Fallback::Source) };
+    let Some(source) = tables.endpoint(headers.source) else { return Err(Fallback::Source) };
     let here = source.ifindex == packet.ifindex() && source.generation == end.generation;
     if !here || source.far_mac != from {
         return Err(Fallback::Source);
     }
-    let Some(target) = tables.endpoint(headers.destination()) else {
+    let Some(target) = tables.endpoint(headers.destination) else {
         return Err(Fallback::Destination);
     };
     if target.ifindex == packet.ifindex() {
@@ -79,7 +79,7 @@ fn redirect(
     if to != (if bridged { target.far_mac } else { source.near_mac }) {
         return Err(Fallback::Mac);
     }
-    if !bridged && headers.hop_limit() <= 1 {
+    if !bridged && headers.hop_limit <= 1 {
         return Err(Fallback::HopLimit);
     }
     // A bridge looks at them, too, where its packets pass the chains of IP (`br_validate_ipv4`,

@@ -2,56 +2,42 @@
 
 use veth_common::fastpath::Endpoint;
 
-use crate::parse::{Headers, Ipv4Headers, Ipv6Headers};
+use crate::parse::{Head, Headers};
 
-/// New bytes for the beginning of a packet.
+/// A new beginning for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewrite {
     /// A bridge changes nothing.
     Nothing,
-    /// MACs, TTL and header checksum.
-    V4([u8; 26]),
-    /// MACs and hop limit.
-    V6([u8; 22]),
+    /// MACs, TTL and header checksum: the first 26 bytes.
+    V4(Head),
+    /// MACs and hop limit: the first 22 bytes.
+    V6(Head),
 }
 
 impl Rewrite {
+    /// Bytes that [`Self::V4`] changes.
+    pub const V4_BYTES: u32 = 26;
+    /// Bytes that [`Self::V6`] changes.
+    pub const V6_BYTES: u32 = 22;
+
     /// The changes on the way to `target`. The hop limit is above 1.
     #[inline(always)]
     #[must_use]
     pub fn routed(headers: &Headers, target: &Endpoint) -> Self {
-        match headers {
-            Headers::V4(bytes) => Self::V4(ipv4(bytes, target)),
-            Headers::V6(bytes) => Self::V6(ipv6(bytes, target)),
+        let mut head = headers.head;
+        (head.to, head.from) = (target.far_mac.0, target.near_mac.0);
+        if headers.is_ipv4() {
+            let [hop_limit, protocol, a, b] = head.network[2].to_ne_bytes();
+            let [a, b] = decreased(u16::from_ne_bytes([a, b])).to_ne_bytes();
+            head.network[2] = u32::from_ne_bytes([hop_limit.wrapping_sub(1), protocol, a, b]);
+            Self::V4(head)
+        } else {
+            let [a, b, protocol, hop_limit] = head.network[1].to_ne_bytes();
+            head.network[1] = u32::from_ne_bytes([a, b, protocol, hop_limit.wrapping_sub(1)]);
+            Self::V6(head)
         }
     }
-}
-
-#[inline(always)]
-fn ipv4(bytes: &Ipv4Headers, target: &Endpoint) -> [u8; 26] {
-    let mut new = [0; 26];
-    new.copy_from_slice(&bytes[..26]);
-    address(&mut new, target);
-    new[22] = bytes[22].wrapping_sub(1);
-    let checksum = decreased(u16::from_ne_bytes([bytes[24], bytes[25]])).to_ne_bytes();
-    new[24] = checksum[0];
-    new[25] = checksum[1];
-    new
-}
-
-#[inline(always)]
-fn ipv6(bytes: &Ipv6Headers, target: &Endpoint) -> [u8; 22] {
-    let mut new = [0; 22];
-    new.copy_from_slice(&bytes[..22]);
-    address(&mut new, target);
-    new[21] = bytes[21].wrapping_sub(1);
-    new
-}
-
-#[inline(always)]
-fn address(new: &mut [u8], target: &Endpoint) {
-    new[..6].copy_from_slice(&target.far_mac);
-    new[6..12].copy_from_slice(&target.near_mac);
 }
 
 /// The checksum behind a TTL that is lower by one: `ip_decrease_ttl`, `include/net/ip.h`, to the bit.
