@@ -32,7 +32,8 @@ impl Capture {
         command
             .arg(format!("--net=/run/netns/{netns}"))
             .args(["tcpdump", "-Z", "root", "-i", interface, "-Q", "in", "-U", "--immediate-mode"])
-            .args(["-s", "0", "-w", "-"])
+            // Every slot of its ring has room for a whole frame: a few hundred of them.
+            .args(["-s", "32768", "-B", "16384", "-w", "-"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -181,19 +181,13 @@ fn load<T: Copy + Default>(ctx: &XdpContext, offset: u32) -> Option<T> {
 /// Does to a frame what a verdict says. `false` where it cannot; the frame is then as it was.
 #[inline(always)]
 pub fn write(ctx: &XdpContext, rewrite: &Rewrite) -> bool {
-    let (head, bytes) = match rewrite {
-        Rewrite::Nothing => return true,
-        Rewrite::V4(head) => (head, Rewrite::V4_BYTES),
-        Rewrite::V6(head) => (head, Rewrite::V6_BYTES),
-    };
-    // SAFETY: the kernel passes a valid context; the helper reads bytes of `head` behind its padding.
+    if rewrite.bytes == 0 {
+        return true;
+    }
+    // SAFETY: the kernel passes a valid context; the helper reads bytes of the head behind its padding.
     unsafe {
-        bpf_xdp_store_bytes(
-            ctx.ctx,
-            0,
-            (&raw const *head).byte_add(PADDING).cast_mut().cast(),
-            bytes,
-        ) == 0
+        let behind_padding = (&raw const rewrite.head).byte_add(PADDING).cast_mut();
+        bpf_xdp_store_bytes(ctx.ctx, 0, behind_padding.cast(), rewrite.bytes) == 0
     }
 }
 
@@ -201,10 +195,8 @@ pub fn write(ctx: &XdpContext, rewrite: &Rewrite) -> bool {
 /// had no memory for the change; the packet is as it was.
 #[inline(always)]
 pub fn send(ctx: &TcContext, ifindex: u32, rewrite: &Rewrite) -> Option<i32> {
-    match rewrite {
-        Rewrite::Nothing => {}
-        Rewrite::V4(head) => overwrite(ctx, head, Rewrite::V4_BYTES)?,
-        Rewrite::V6(head) => overwrite(ctx, head, Rewrite::V6_BYTES)?,
+    if rewrite.bytes > 0 {
+        overwrite(ctx, rewrite)?;
     }
     // The far end is who it is for, whatever the frame looked like from here. What is routed is the
     // host's already, and for what is bridged nothing has been written, so nothing is half done.
@@ -219,17 +211,12 @@ pub fn send(ctx: &TcContext, ifindex: u32, rewrite: &Rewrite) -> Option<i32> {
 }
 
 #[inline(always)]
-fn overwrite(ctx: &TcContext, head: &Head, bytes: u32) -> Option<()> {
+fn overwrite(ctx: &TcContext, rewrite: &Rewrite) -> Option<()> {
     let flags = u64::from(BPF_F_RECOMPUTE_CSUM);
-    // SAFETY: the kernel passes a valid context; the helper reads bytes of `head` behind its padding.
+    // SAFETY: the kernel passes a valid context; the helper reads bytes of the head behind its padding.
     let failed = unsafe {
-        bpf_skb_store_bytes(
-            ctx.skb.skb,
-            0,
-            (&raw const *head).byte_add(PADDING).cast(),
-            bytes,
-            flags,
-        )
+        let behind_padding = (&raw const rewrite.head).byte_add(PADDING);
+        bpf_skb_store_bytes(ctx.skb.skb, 0, behind_padding.cast(), rewrite.bytes, flags)
     };
     (failed == 0).then_some(())
 }

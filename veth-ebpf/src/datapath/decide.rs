@@ -96,6 +96,7 @@ fn redirect(
     if tables.device(target.device) != Some(target.ifindex) {
         return Err(Fallback::Gone);
     }
-    let rewrite = if bridged { Rewrite::Nothing } else { Rewrite::routed(&headers, &target) };
+    let rewrite =
+        if bridged { Rewrite::nothing(&headers) } else { Rewrite::routed(&headers, &target) };
     Ok((target, rewrite))
 }

@@ -4,24 +4,28 @@ use veth_common::fastpath::Endpoint;
 
 use crate::parse::{Head, Headers};
 
-/// A new beginning for a packet.
+/// A new beginning for a packet. Whole in either case: the verifier refuses to copy what was never
+/// written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rewrite {
-    /// A bridge changes nothing.
-    Nothing,
-    /// MACs, TTL and header checksum: the first 26 bytes.
-    V4(Head),
-    /// MACs and hop limit: the first 22 bytes.
-    V6(Head),
+pub struct Rewrite {
+    /// The beginning.
+    pub head: Head,
+    /// So many bytes of it are new: none, or as far as the checksum of IPv4 or the hop limit of IPv6.
+    pub bytes: u32,
 }
 
 impl Rewrite {
-    /// Bytes that [`Self::V4`] changes.
-    pub const V4_BYTES: u32 = 26;
-    /// Bytes that [`Self::V6`] changes.
-    pub const V6_BYTES: u32 = 22;
+    const IPV4_BYTES: u32 = 26;
+    const IPV6_BYTES: u32 = 22;
 
-    /// The changes on the way to `target`. The hop limit is above 1.
+    /// A bridge changes nothing.
+    #[inline(always)]
+    #[must_use]
+    pub fn nothing(headers: &Headers) -> Self {
+        Self { head: headers.head, bytes: 0 }
+    }
+
+    /// The changes on the way to `target`: MACs, hop limit, header checksum. The hop limit is above 1.
     #[inline(always)]
     #[must_use]
     pub fn routed(headers: &Headers, target: &Endpoint) -> Self {
@@ -31,11 +35,11 @@ impl Rewrite {
             let [hop_limit, protocol, a, b] = head.network[2].to_ne_bytes();
             let [a, b] = decreased(u16::from_ne_bytes([a, b])).to_ne_bytes();
             head.network[2] = u32::from_ne_bytes([hop_limit.wrapping_sub(1), protocol, a, b]);
-            Self::V4(head)
+            Self { head, bytes: Self::IPV4_BYTES }
         } else {
             let [a, b, protocol, hop_limit] = head.network[1].to_ne_bytes();
             head.network[1] = u32::from_ne_bytes([a, b, protocol, hop_limit.wrapping_sub(1)]);
-            Self::V6(head)
+            Self { head, bytes: Self::IPV6_BYTES }
         }
     }
 }

@@ -17,7 +17,7 @@ use veth_tests::{Node, bearable, on_node};
 
 use super::{By, Shape};
 use frames::{MARK, Recipe, recipe};
-use twins::{Arrived, Twins, reading};
+use twins::{Arrived, Side, Twins, reading};
 
 /// What the kernel sends of its own accord, whenever it likes.
 fn is_noise(frame: &[u8]) -> bool {
@@ -71,9 +71,12 @@ fn comparable([at_blue, at_red]: Arrived) -> Arrived {
 
 fn same(twins: &Twins, recipes: &[Recipe], round: u32) -> Result<(), TestCaseError> {
     let frames: Vec<_> = recipes.iter().map(|recipe| recipe.build(&twins.world)).collect();
-    let failed = |error: anyhow::Error| TestCaseError::fail(format!("{error:#}"));
-    let (fast_took, fast) = twins.accelerated.send(&twins.world, &frames, round).map_err(failed)?;
-    let (plain_took, plain) = twins.plain.send(&twins.world, &frames, round).map_err(failed)?;
+    let send = |side: &Side, which| {
+        let sent = side.send(&twins.world, &frames, round);
+        sent.map_err(|error| TestCaseError::fail(format!("{which}: {error:#}")))
+    };
+    let (fast_took, fast) = send(&twins.accelerated, "with the fast path")?;
+    let (plain_took, plain) = send(&twins.plain, "without")?;
     prop_assert_eq!(fast_took, plain_took, "the kernel takes the same frames");
     let (fast, plain) = (comparable(fast), comparable(plain));
     for (place, (fast, plain)) in ["blue", "red"].into_iter().zip(fast.iter().zip(&plain)) {

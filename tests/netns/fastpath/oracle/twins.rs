@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use veth_agent::{
     collect::{self, EndReading},
     datapath::{DEFAULT_BPFFS, Maps, Pins},
@@ -217,8 +217,8 @@ impl Side {
         self.sender.send_gso(&last, None)?;
         let is_last = |frame: &[u8]| frame.windows(mark.len()).any(|window| window == mark);
         let limit = Duration::from_secs(5);
-        let at_blue = self.at_blue.until(is_last, limit)?;
-        let at_red = self.at_red.until(is_last, limit)?;
+        let at_blue = self.at_blue.until(is_last, limit).context("at blue")?;
+        let at_red = self.at_red.until(is_last, limit).context("at red")?;
         Ok((taken, [at_blue, at_red]))
     }
 }
