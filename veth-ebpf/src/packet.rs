@@ -181,13 +181,20 @@ fn load<T: Copy + Default>(ctx: &XdpContext, offset: u32) -> Option<T> {
 /// Does to a frame what a verdict says. `false` where it cannot; the frame is then as it was.
 #[inline(always)]
 pub fn write(ctx: &XdpContext, rewrite: &Rewrite) -> bool {
-    if rewrite.bytes == 0 {
-        return true;
-    }
-    // SAFETY: the kernel passes a valid context; the helper reads bytes of the head behind its padding.
-    unsafe {
-        let behind_padding = (&raw const rewrite.head).byte_add(PADDING).cast_mut();
-        bpf_xdp_store_bytes(ctx.ctx, 0, behind_padding.cast(), rewrite.bytes) == 0
+    let store = |bytes| {
+        // SAFETY: the kernel passes a valid context; the helper reads bytes of the head behind its
+        // padding.
+        let failed = unsafe {
+            let behind_padding = (&raw const rewrite.head).byte_add(PADDING).cast_mut();
+            bpf_xdp_store_bytes(ctx.ctx, 0, behind_padding.cast(), bytes)
+        };
+        failed == 0
+    };
+    // As in `send`.
+    match rewrite.bytes {
+        Rewrite::IPV4_BYTES => store(Rewrite::IPV4_BYTES),
+        Rewrite::IPV6_BYTES => store(Rewrite::IPV6_BYTES),
+        _ => true,
     }
 }
 
@@ -195,8 +202,11 @@ pub fn write(ctx: &XdpContext, rewrite: &Rewrite) -> bool {
 /// had no memory for the change; the packet is as it was.
 #[inline(always)]
 pub fn send(ctx: &TcContext, ifindex: u32, rewrite: &Rewrite) -> Option<i32> {
-    if rewrite.bytes > 0 {
-        overwrite(ctx, rewrite)?;
+    // Verifiers of older kernels want to see that a length is a constant.
+    match rewrite.bytes {
+        Rewrite::IPV4_BYTES => overwrite(ctx, rewrite, Rewrite::IPV4_BYTES)?,
+        Rewrite::IPV6_BYTES => overwrite(ctx, rewrite, Rewrite::IPV6_BYTES)?,
+        _ => {}
     }
     // The far end is who it is for, whatever the frame looked like from here. What is routed is the
     // host's already, and for what is bridged nothing has been written, so nothing is half done.
@@ -211,12 +221,12 @@ pub fn send(ctx: &TcContext, ifindex: u32, rewrite: &Rewrite) -> Option<i32> {
 }
 
 #[inline(always)]
-fn overwrite(ctx: &TcContext, rewrite: &Rewrite) -> Option<()> {
+fn overwrite(ctx: &TcContext, rewrite: &Rewrite, bytes: u32) -> Option<()> {
     let flags = u64::from(BPF_F_RECOMPUTE_CSUM);
     // SAFETY: the kernel passes a valid context; the helper reads bytes of the head behind its padding.
     let failed = unsafe {
         let behind_padding = (&raw const rewrite.head).byte_add(PADDING);
-        bpf_skb_store_bytes(ctx.skb.skb, 0, behind_padding.cast(), rewrite.bytes, flags)
+        bpf_skb_store_bytes(ctx.skb.skb, 0, behind_padding.cast(), bytes, flags)
     };
     (failed == 0).then_some(())
 }

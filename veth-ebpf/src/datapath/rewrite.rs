@@ -15,8 +15,10 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    const IPV4_BYTES: u32 = 26;
-    const IPV6_BYTES: u32 = 22;
+    /// Bytes that are new of a routed IPv4 packet.
+    pub const IPV4_BYTES: u32 = 26;
+    /// Bytes that are new of a routed IPv6 packet.
+    pub const IPV6_BYTES: u32 = 22;
 
     /// A bridge changes nothing.
     #[inline(always)]
