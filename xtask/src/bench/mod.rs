@@ -5,6 +5,7 @@ use clap::Subcommand;
 
 mod apply;
 mod daemon;
+mod datapath;
 mod machine;
 mod private;
 mod report;
@@ -21,11 +22,14 @@ pub struct Args {
 enum Bench {
     /// Building pairs, attaching to ends, scraping, and what the daemon costs (as root).
     Apply(apply::Args),
+    /// Packets: latency, throughput, rates and what they cost, by every way (as root).
+    Datapath(datapath::Args),
 }
 
 /// Measures.
 pub fn main(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Apply(args) => apply::main(args),
+        Bench::Datapath(args) => datapath::main(args),
     }
 }

@@ -31,12 +31,30 @@ impl Finding {
         Self::of_ratio(what, ratio, format!("<= {aim}"), verdict)
     }
 
+    /// A ratio that should be at least `aim`; met when the lower end of its interval is.
+    pub fn at_least(what: &str, ratio: Ratio, aim: f64) -> Self {
+        let verdict = if ratio.low >= aim { "met" } else { "MISSED" };
+        Self::of_ratio(what, ratio, format!(">= {aim}"), verdict)
+    }
+
+    /// A figure that should be exactly `aim`.
+    pub fn exactly(what: &str, value: f64, unit: &str, aim: f64) -> Self {
+        // Both are quotients of whole numbers.
+        let verdict = if (value - aim).abs() < 1e-9 { "met" } else { "MISSED" };
+        Self { aim: format!("= {aim} {unit}"), verdict, ..Self::plain(what, value, unit) }
+    }
+
     /// A ratio of two copies of one arm: must hold 1, and stay within `noise` of it.
     pub fn control(what: &str, ratio: Ratio, noise: f64) -> Self {
         let quiet = ratio.low >= 1.0 - noise && ratio.high <= 1.0 + noise;
         let holds = ratio.low <= 1.0 && ratio.high >= 1.0;
         let verdict = if quiet && holds { "quiet" } else { "TOO NOISY" };
         Self::of_ratio(what, ratio, format!("1 +- {noise}"), verdict)
+    }
+
+    /// A ratio without an aim.
+    pub fn plain_ratio(what: &str, ratio: Ratio) -> Self {
+        Self::of_ratio(what, ratio, String::new(), "")
     }
 
     fn of_ratio(what: &str, ratio: Ratio, aim: String, verdict: &'static str) -> Self {
@@ -106,6 +124,20 @@ impl Report {
         self.findings.push(finding);
     }
 
+    /// As a page of Markdown shows it.
+    pub fn markdown(&self) -> String {
+        let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+        let mut text = format!("Linux {}, {cpus} CPUs.\n\n", kernel());
+        for note in &self.notes {
+            text += &format!("{note}\n");
+        }
+        text += "\n| what | figure [95 % interval] | aim | |\n|---|---:|---|---|\n";
+        for Finding { what, figure, aim, verdict, .. } in &self.findings {
+            text += &format!("| {what} | {figure} | {aim} | {verdict} |\n");
+        }
+        text
+    }
+
     /// Writes `target/bench/NAME.json`.
     pub fn write(&self) -> Result<()> {
         let file = folder()?.join(format!("{}.json", self.name));
@@ -157,6 +189,10 @@ mod tests {
         let ratio = |low, high| Ratio { value: f64::midpoint(low, high), low, high };
         assert_eq!(Finding::ratio("x", ratio(0.9, 1.2), 1.0).verdict, "met");
         assert_eq!(Finding::ratio("x", ratio(1.01, 1.2), 1.0).verdict, "MISSED");
+        assert_eq!(Finding::at_least("x", ratio(0.97, 1.2), 0.97).verdict, "met");
+        assert_eq!(Finding::at_least("x", ratio(0.96, 1.2), 0.97).verdict, "MISSED");
+        assert_eq!(Finding::exactly("x", 1.0, "", 1.0).verdict, "met");
+        assert_eq!(Finding::exactly("x", 1.001, "", 1.0).verdict, "MISSED");
         assert_eq!(Finding::control("x", ratio(0.99, 1.01), 0.02).verdict, "quiet");
         assert_eq!(Finding::control("x", ratio(0.97, 1.01), 0.02).verdict, "TOO NOISY");
         assert_eq!(Finding::control("x", ratio(1.005, 1.015), 0.02).verdict, "TOO NOISY");
