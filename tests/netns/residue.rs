@@ -97,6 +97,75 @@ fn succeeds(arguments: &str) -> Result<()> {
     Ok(())
 }
 
+/// With offloads switched and XDP programs attached, besides. One far end has offloads of its own.
+fn the_fast_path_leaves_nothing(node: &Node, by: &str) -> Result<()> {
+    lived_in(node)?;
+    let apply = |datapath: &str| -> Result<()> {
+        let topology = format!(
+            "namespaces: [{{ name: first }}, {{ name: second }}]
+bridges: [{{ name: br0 }}]
+pairs:
+  - {{ name: one, datapath: {datapath}, ends: [{{ interface: f0, bridge: br0 }}, {{ namespace: first, interface: eth0, addresses: [10.0.0.2/24] }}] }}
+  - {{ name: two, datapath: {datapath}, ends: [{{ interface: s0, bridge: br0 }}, {{ namespace: second, interface: eth0, addresses: [10.0.0.3/24] }}] }}
+"
+        );
+        let file = node.file("pairs.yaml", &topology)?;
+        succeeds(&format!("apply -f {}", file.display()))
+    };
+    // All of it but programs.
+    let plain = || -> Result<String> {
+        apply("observe")?;
+        let ids = pinned_programs()?;
+        succeeds("detach --all")?;
+        have_gone(node, &ids)?;
+        Ok(footprint(node)? + &offloads()?)
+    };
+    plain()?;
+    run("nsenter --net=/run/netns/second ethtool -K eth0 tx off gro on")?;
+    let before = plain()?;
+    apply(by)?;
+    let daemon = Agent::start(node, "")?;
+    node.eventually("packets are redirected", Duration::from_secs(20), || {
+        run("nsenter --net=/run/netns/first ping -q -c 2 -i 0.01 -W 1 10.0.0.3")?;
+        let labels = [("interface", "f0"), ("method", by)];
+        let redirected = daemon.page()?.value("veth_agent_redirects_total", &labels);
+        Ok(redirected.is_ok_and(|count| count > 0.5).then_some(()))
+    })?;
+    let ids = pinned_programs()?;
+    daemon.stop(node, Signal::SIGTERM)?;
+    let switched = offloads()?;
+    ensure!(before.contains(&switched) == (by == "tc"), "{switched}");
+    succeeds("detach --all")?;
+    have_gone(node, &ids)?;
+    ensure!(before.contains(&offloads()?), "before:\n{before}\nafter:\n{}", offloads()?);
+    let after = plain()?;
+    ensure!(before == after, "before:\n{before}\nafter:\n{after}");
+    Ok(())
+}
+
+fn offloads() -> Result<String> {
+    let mut all = String::new();
+    for netns in ["first", "second"] {
+        all += &run(&format!("nsenter --net=/run/netns/{netns} ethtool -k eth0"))?.stdout;
+    }
+    for near in ["f0", "s0"] {
+        all += &run(&format!("ethtool -k {near}"))?.stdout;
+        let shown = run(&format!("ip -details link show {near}"))?.stdout;
+        all += if shown.contains("prog/xdp") { "XDP\n" } else { "no XDP\n" };
+    }
+    Ok(all)
+}
+
+#[test]
+fn the_fast_path_by_tc_leaves_nothing() {
+    on_node(|node| the_fast_path_leaves_nothing(node, "tc"));
+}
+
+#[test]
+fn the_fast_path_by_xdp_leaves_nothing() {
+    on_node(|node| the_fast_path_leaves_nothing(node, "xdp"));
+}
+
 fn nothing_is_left(node: &Node, mode: &str, delete_first: bool) -> Result<()> {
     lived_in(node)?;
     let before = footprint(node)?;

@@ -223,6 +223,50 @@ fn a_rule_on_the_route_is_obeyed_within_seconds() {
     on_node(|node| a_rule_is_obeyed(node, Shape::Routed, "ip"));
 }
 
+/// Nobody tells that a legacy table has changed.
+#[test]
+fn a_rule_of_legacy_iptables_is_obeyed_within_seconds() {
+    on_node(|node| {
+        let daemon = pods(node, Shape::Routed)?;
+        fast(node, &daemon)?;
+        run("iptables-legacy -A FORWARD -p icmp -j DROP")?;
+        let silent = || try_run("nsenter --net=/run/netns/red ping -q -c 1 -W 1 10.0.0.3");
+        node.eventually("the rule is obeyed", Duration::from_secs(5), || {
+            Ok((silent()?.code == 1).then_some(()))
+        })?;
+        refused("red", "iptables table filter: -A FORWARD -p icmp -j DROP")?;
+        run("iptables-legacy -F FORWARD")?;
+        fast(node, &daemon)
+    });
+}
+
+/// A rate limit that redirected packets would not meet holds them within seconds.
+#[test]
+fn a_rate_limit_is_obeyed_within_seconds() {
+    on_node(|node| {
+        let daemon = pods(node, Shape::Bridged)?;
+        fast(node, &daemon)?;
+        // A packet of a second's worth waits for about so long.
+        run("tc qdisc add dev b0 root tbf rate 12kbit burst 1600 latency 10s")?;
+        let began = std::time::Instant::now();
+        let limit = veth_tests::patient(Duration::from_secs(5));
+        node.eventually("packets wait", Duration::from_secs(5), || {
+            let ping = "nsenter --net=/run/netns/red ping -q -c 1 -s 1400 -W 2 10.0.0.3";
+            let answer = try_run(ping)?;
+            let times = answer
+                .stdout
+                .split("mdev = ")
+                .nth(1)
+                .and_then(|times| times.split('/').nth(1)?.parse::<f64>().ok());
+            Ok(times.is_none_or(|milliseconds| milliseconds > 300.0).then_some(()))
+        })?;
+        ensure!(began.elapsed() < limit, "{:?}", began.elapsed());
+        refused("blue", "qdisc tbf on b0")?;
+        run("tc qdisc del dev b0 root")?;
+        fast(node, &daemon)
+    });
+}
+
 #[test]
 fn status_tells_each_pairs_verdict() {
     on_node(|node| {

@@ -1,7 +1,8 @@
 //! Agents die, pods come and go: no packet is lost for it, and none reaches the wrong pod.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -9,9 +10,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
+use veth_agent::collect::EndReading;
+use veth_common::fastpath::Fallback;
 use veth_tests::{Agent, Node, Streamed, agent, link_stats, on_node, patient, run, tcp_until};
 
-use super::{SOON, Shape, fast, in_red, pods, redirected};
+use super::{
+    By, SOON, Shape, fast, fast_by, in_red, pods, pods_by, reading, redirected, redirected_by,
+};
 
 /// Without an agent the lease runs out, packets take the stack, and nothing is lost on the way.
 #[test]
@@ -82,6 +87,128 @@ fn a_stream_over_a_bridge_survives_the_agent() {
 #[test]
 fn a_stream_over_routes_survives_the_agent() {
     on_node(|node| a_stream_survives_the_agent(node, Shape::Routed));
+}
+
+/// Round trips over one connection, until `stop` is set: how many, and the longest.
+fn round_trips(node: &Node, stop: &AtomicBool) -> Result<(u64, Duration)> {
+    let listener = node.within("blue", || Ok(TcpListener::bind("10.0.0.3:0")?))?;
+    let target = listener.local_addr()?;
+    thread::scope(|scope| {
+        scope.spawn(move || -> Result<()> {
+            let (mut stream, _) = listener.accept()?;
+            stream.set_nodelay(true)?;
+            let mut byte = [0];
+            while stream.read(&mut byte)? == 1 {
+                stream.write_all(&byte)?;
+            }
+            Ok(())
+        });
+        let mut stream = node.within("red", || Ok(TcpStream::connect(target)?))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patient(SECOND)))?;
+        let (mut count, mut longest) = (0_u64, Duration::ZERO);
+        while !stop.load(Ordering::Relaxed) {
+            let sent = [count as u8];
+            let began = Instant::now();
+            stream.write_all(&sent)?;
+            let mut got = [0];
+            stream.read_exact(&mut got).context("an answer")?;
+            ensure!(got == sent, "{got:?} for {sent:?}");
+            longest = longest.max(began.elapsed());
+            count += 1;
+        }
+        Ok((count, longest))
+    })
+}
+
+/// `kill -9`, the end of the lease, and a new agent, under round trips: none is lost.
+fn round_trips_survive_the_agent(node: &Node, by: By) -> Result<()> {
+    let daemon = pods_by(node, Shape::Bridged, by)?;
+    fast_by(node, &daemon, by)?;
+    daemon.stop(node, Signal::SIGTERM)?;
+    let daemon = Agent::start(node, "--lease 2s")?;
+    fast_by(node, &daemon, by)?;
+    let stop = AtomicBool::new(false);
+    let (count, longest) = thread::scope(|scope| {
+        let trips = scope.spawn(|| round_trips(node, &stop));
+        let worked = (|| {
+            daemon.kill()?;
+            let lease =
+                || Ok(veth_tests::status_document("")?["fast_path"]["lease_seconds"].is_null());
+            node.eventually("the lease has ended", SOON, || {
+                lease().map(|over| over.then_some(()))
+            })?;
+            let daemon = Agent::start(node, "")?;
+            let before = redirected_by(&daemon.page()?, "r0", by)?;
+            node.eventually("round trips are fast again", SOON, || {
+                let now = redirected_by(&daemon.page()?, "r0", by)?;
+                Ok((now > before + 100).then_some(()))
+            })
+        })();
+        stop.store(true, Ordering::Relaxed);
+        let trips = trips.join().map_err(|_| anyhow::anyhow!("the client panicked"))?;
+        worked.and(trips)
+    })?;
+    // What is lost comes again after 200 ms at the soonest.
+    ensure!(count > 100 && longest < patient(Duration::from_millis(200)), "{count}, {longest:?}");
+    Ok(())
+}
+
+#[test]
+fn round_trips_by_tc_survive_the_agent() {
+    on_node(|node| round_trips_survive_the_agent(node, By::Tc));
+}
+
+#[test]
+fn round_trips_by_xdp_survive_the_agent() {
+    on_node(|node| round_trips_survive_the_agent(node, By::Xdp));
+}
+
+/// Tables that nobody keeps up, an end that goes, and another that gets its index: what was for the
+/// old one never reaches the new one.
+fn a_reused_index_is_nobodys(node: &Node, by: By) -> Result<()> {
+    let daemon = pods_by(node, Shape::Bridged, by)?;
+    fast_by(node, &daemon, by)?;
+    daemon.stop(node, Signal::SIGTERM)?;
+    let daemon = Agent::start(node, "--lease 1h")?;
+    fast_by(node, &daemon, by)?;
+    let index = nix::net::if_::if_nametoindex("b0")?;
+    let mac = run("ip -n blue -br link show dev b1")?.stdout;
+    let mac = mac.split_whitespace().nth(2).context("no MAC")?.to_owned();
+    daemon.kill()?;
+    run("ip link del b0")?;
+    node.netns("green")?;
+    run(&format!("ip link add n0 index {index} type veth peer name n1 netns green"))?;
+    run("ip link set n0 up")?;
+    run("ip -n green link set n1 up")?;
+    run(&format!("ip -n red neighbour replace 10.0.0.3 lladdr {mac} dev r1 nud permanent"))?;
+    let before = link_stats("green", "n1")?;
+    let gone = |reading: EndReading| {
+        reading.fallbacks.map_or(0, |fallbacks| fallbacks.by_reason[Fallback::Gone as usize])
+    };
+    let earlier = gone(reading("r0")?);
+    node.within("red", || {
+        let socket = UdpSocket::bind("10.0.0.2:0")?;
+        socket.connect("10.0.0.3:7")?;
+        for _ in 0..100 {
+            socket.send(&[0x5a; 1000])?;
+        }
+        Ok(())
+    })?;
+    ensure!(gone(reading("r0")?) - earlier == 100, "{:?}", reading("r0")?);
+    let arrived = link_stats("green", "n1")?.since(before);
+    ensure!(arrived.rx_bytes < 1000, "{arrived:?}");
+    Ok(())
+}
+
+#[test]
+fn an_index_that_is_given_again_gets_nothing_of_its_old_owner_by_tc() {
+    on_node(|node| a_reused_index_is_nobodys(node, By::Tc));
+}
+
+#[test]
+fn an_index_that_is_given_again_gets_nothing_of_its_old_owner_by_xdp() {
+    on_node(|node| a_reused_index_is_nobodys(node, By::Xdp));
 }
 
 /// The connection goes on over a link that comes and goes, by whichever path.

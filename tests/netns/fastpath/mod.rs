@@ -11,6 +11,13 @@ mod xdp;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use nix::net::if_::if_nametoindex;
+use veth_agent::{
+    collect::{self, EndReading},
+    datapath::{DEFAULT_BPFFS, Maps, Pins},
+    netns,
+    types::{EndId, IfIndex},
+};
 use veth_tests::{Agent, Node, Page, agent, run};
 
 /// Two pods on a bridge.
@@ -122,6 +129,13 @@ pub fn redirected_by(page: &Page, near: &str, by: By) -> Result<u64> {
 pub fn fallbacks(page: &Page, near: &str, reason: &str) -> Result<u64> {
     let labels = [("netns", "host"), ("interface", near), ("reason", reason)];
     Ok(page.value("veth_agent_redirect_fallbacks_total", &labels)? as u64)
+}
+
+/// What the maps say of a host end; no daemon need run.
+pub fn reading(interface: &str) -> Result<EndReading> {
+    let maps = Maps::open(&Pins::at(DEFAULT_BPFFS.as_ref()), 1)?;
+    let ifindex = IfIndex(if_nametoindex(interface)?);
+    Ok(collect::read(&maps, EndId { netns: netns::cookie()?, ifindex }))
 }
 
 /// Waits until pings take the fast path by TC both ways.

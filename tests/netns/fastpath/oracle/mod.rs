@@ -12,12 +12,13 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestError, TestRunner},
 };
+use veth_agent::collect::EndReading;
 use veth_common::fastpath::Fallback;
 use veth_tests::{Node, bearable, on_node};
 
-use super::{By, Shape};
+use super::{By, Shape, reading};
 use frames::{MARK, Recipe, recipe};
-use twins::{Arrived, Side, Twins, reading};
+use twins::{Arrived, Side, Twins};
 
 /// What the kernel sends of its own accord, whenever it likes.
 fn is_noise(frame: &[u8]) -> bool {
@@ -103,7 +104,7 @@ fn hex(frame: &[u8]) -> String {
 
 fn agrees(node: &Node, shape: Shape, by: By) -> Result<()> {
     let twins = Twins::make(node, shape, by)?;
-    let before = reading()?;
+    let before = reading("r0")?;
     let config = Config {
         cases: u32::try_from(bearable(320))?,
         failure_persistence: None,
@@ -127,14 +128,14 @@ fn agrees(node: &Node, shape: Shape, by: By) -> Result<()> {
 }
 
 /// Frames of every kind were among them.
-fn took_part(before: veth_agent::collect::EndReading, shape: Shape, by: By) -> Result<()> {
-    let after = reading()?;
-    let redirected = |reading: &veth_agent::collect::EndReading| {
+fn took_part(before: EndReading, shape: Shape, by: By) -> Result<()> {
+    let after = reading("r0")?;
+    let redirected = |reading: &EndReading| {
         reading.counters.map(|counters| counters.redirected[usize::from(by == By::Xdp)])
     };
     let grown = redirected(&after).unwrap_or(0) - redirected(&before).unwrap_or(0);
     ensure!(grown > bearable(300), "only {grown} frames took the fast path");
-    let count = |reading: &veth_agent::collect::EndReading, reason: Fallback| {
+    let count = |reading: &EndReading, reason: Fallback| {
         reading.fallbacks.map_or(0, |fallbacks| fallbacks.by_reason[reason as usize])
     };
     for reason in Fallback::ALL {

@@ -3,12 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use veth_agent::{
-    collect::{self, EndReading},
-    datapath::{DEFAULT_BPFFS, Maps, Pins},
-    netns,
-    types::{EndId, IfIndex},
-};
 use veth_tests::{Agent, Capture, Node, RawFrames, run};
 
 use super::{
@@ -64,13 +58,6 @@ impl Twins {
         };
         Ok(Self { accelerated: side("red", "blue")?, plain: side("red2", "blue2")?, world })
     }
-}
-
-/// What the maps say of red's near end.
-pub fn reading() -> Result<EndReading> {
-    let maps = Maps::open(&Pins::at(DEFAULT_BPFFS.as_ref()), 1)?;
-    let ifindex = IfIndex(nix::net::if_::if_nametoindex("r0")?);
-    Ok(collect::read(&maps, EndId { netns: netns::cookie()?, ifindex }))
 }
 
 /// Makes the same by hand, without any program.
