@@ -101,6 +101,8 @@ pub fn userland(folder: &Path, job: &Job, own: &[(PathBuf, PathBuf)]) -> Result<
         let path = find_command(name).with_context(|| format!("there is no {name}"))?;
         rootfs.program(&path, &place_of(&path)?)?;
     }
+    let standard = xtables()?.join("libxt_standard.so");
+    rootfs.program(&standard, &standard)?;
     for (from, to) in own {
         rootfs.program(from, to)?;
     }
@@ -111,6 +113,13 @@ pub fn userland(folder: &Path, job: &Job, own: &[(PathBuf, PathBuf)]) -> Result<
     let archive = folder.join("userland.cpio");
     rootfs.pack(&archive)?;
     Ok(archive)
+}
+
+/// Where legacy iptables looks for its targets and matches: it loads even the plainest.
+fn xtables() -> Result<PathBuf> {
+    let libraries = fs::read_dir("/usr/lib").context("/usr/lib")?.filter_map(Result::ok);
+    let mut folders = libraries.map(|entry| entry.path().join("xtables"));
+    folders.find(|folder| folder.is_dir()).context("legacy iptables has no xtables")
 }
 
 /// Where a command goes: its own name in the folder that its folder really is.

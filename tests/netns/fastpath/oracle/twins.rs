@@ -73,7 +73,7 @@ fn twin(shape: Shape) -> Result<()> {
     for (near, far, pod, twin) in [("r0", "r1", "red", "red2"), ("b0", "b1", "blue", "blue2")] {
         let (near_mac, far_mac) = (mac("", near)?, mac(&format!("-n {pod}"), far)?);
         run(&format!(
-            "ip link add {near} address {near_mac} netns plain type veth peer name {far} address {far_mac} netns {twin}"
+            "ip -n plain link add {near} address {near_mac} type veth peer name {far} address {far_mac} netns {twin}"
         ))?;
     }
     run("ip -n blue2 link set b1 mtu 1400")?;
