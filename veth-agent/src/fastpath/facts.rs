@@ -51,6 +51,9 @@ pub struct XdpFacts {
     pub attached: bool,
     /// Id of somebody else's program on the near end.
     pub foreign: Option<u32>,
+    /// The largest packet that the kernel can redirect, in bytes without the Ethernet header, where
+    /// there is a limit.
+    pub largest: Option<u32>,
     /// Offloads of the far end that are not as XDP needs them, or why they cannot be seen.
     pub unfit: Option<Result<Unfit, String>>,
 }

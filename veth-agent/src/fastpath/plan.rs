@@ -124,7 +124,7 @@ pub fn plan(
                 let verdict = candidate.verdict(pair);
                 if matches!(verdict, Verdict::Active(_)) {
                     plan.near.insert(candidate.end, candidate.near_for(pair));
-                    for (key, endpoint) in candidate.endpoints() {
+                    for (key, endpoint) in candidate.endpoints(pair.datapath()) {
                         if plan.endpoints.insert(key, endpoint).is_some() {
                             twice.push(key);
                         }
@@ -268,8 +268,10 @@ impl<'a> Candidate<'a> {
     }
 
     /// The far end's addresses that packets reach through the near end.
-    fn endpoints(&self) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
-        self.far.addresses.iter().filter_map(|address| {
+    fn endpoints(&self, datapath: Datapath) -> impl Iterator<Item = (EndpointKey, Endpoint)> {
+        let by_xdp = self.xdp().filter(|_| datapath == Datapath::Xdp);
+        let largest = by_xdp.and_then(|xdp| xdp.largest);
+        self.far.addresses.iter().filter_map(move |address| {
             let address = address.net.addr();
             if !is_global(address) {
                 return None;
@@ -279,7 +281,8 @@ impl<'a> Candidate<'a> {
                 None => self.route_to(address)?.mtu,
             };
             let key = EndpointKey { netns_cookie: self.end.netns.0, address: address_of(address) };
-            Some((key, self.endpoint(route_mtu)))
+            let limits = [route_mtu, largest];
+            Some((key, self.endpoint(limits.into_iter().flatten().min())))
         })
     }
 
@@ -295,13 +298,13 @@ impl<'a> Candidate<'a> {
         (forwarded && route.dev == self.near.index && route.via.is_none()).then_some(route)
     }
 
-    fn endpoint(&self, route_mtu: Option<u32>) -> Endpoint {
+    fn endpoint(&self, limit: Option<u32>) -> Endpoint {
         let [near_mac, far_mac] = self.macs.map(|mac| Mac::new(mac.0));
         Endpoint {
             ifindex: self.end.ifindex.0,
             device: self.slot.slot,
             generation: self.slot.generation,
-            mtu: self.near.mtu.min(self.far.mtu).min(route_mtu.unwrap_or(u32::MAX)),
+            mtu: self.near.mtu.min(self.far.mtu).min(limit.unwrap_or(u32::MAX)),
             bridge: self.bridge.map_or(0, |bridge| bridge.index.0),
             far_mac,
             near_mac,

@@ -19,6 +19,7 @@ const FAMILY_ID: u16 = 1;
 const FAMILY_NAME: u16 = 2;
 
 /// Messages and attributes, `include/uapi/linux/ethtool_netlink.h`.
+const ETHTOOL: &str = "ethtool";
 const FEATURES_GET: u8 = 11;
 const FEATURES_SET: u8 = 12;
 const HEADER: u16 = 1;
@@ -37,7 +38,7 @@ const BIT_VALUE: u16 = 3;
 /// The kernel's refusal.
 pub fn offloads(ifindex: IfIndex) -> Result<BTreeSet<String>, NetlinkError> {
     let body = [message(FEATURES_GET), header(ifindex)].concat();
-    let answers = ask(NETLINK_GENERIC, family()?, &body)?;
+    let answers = ask(NETLINK_GENERIC, family(ETHTOOL)?, &body)?;
     let active =
         answers.iter().find_map(|(_, answer)| attributes(behind_header(answer)).remove(&ACTIVE));
     let bits = active.and_then(|bitset| attributes(&bitset).remove(&BITSET_BITS));
@@ -60,17 +61,32 @@ pub fn switch_offloads(ifindex: IfIndex, switches: &[(&str, bool)]) -> Result<()
     let bits = attribute(BITSET_BITS | NLA_F_NESTED, &bits);
     let wanted = attribute(WANTED | NLA_F_NESTED, &bits);
     let body = [message(FEATURES_SET), header(ifindex), wanted].concat();
-    ask(NETLINK_GENERIC, family()?, &body).map(drop)
+    ask(NETLINK_GENERIC, family(ETHTOOL)?, &body).map(drop)
 }
 
-/// The number that the kernel gave the family.
-fn family() -> Result<u16, NetlinkError> {
-    let body = [message(GET_FAMILY), attribute(FAMILY_NAME, b"ethtool\0")].concat();
+/// Whether the kernel has a family of generic netlink.
+///
+/// # Errors
+/// The kernel's refusal for another reason.
+pub fn has_family(name: &str) -> Result<bool, NetlinkError> {
+    match family(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_absent() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The number that the kernel gave a family.
+fn family(name: &str) -> Result<u16, NetlinkError> {
+    let name = [name.as_bytes(), &[0]].concat();
+    let body = [message(GET_FAMILY), attribute(FAMILY_NAME, &name)].concat();
     let answers = ask(NETLINK_GENERIC, CONTROLLER, &body)?;
-    let id =
-        answers.iter().find_map(|(_, answer)| attributes(behind_header(answer)).remove(&FAMILY_ID));
-    let id = id.and_then(|id| id.first_chunk().copied()).map(u16::from_ne_bytes);
-    id.ok_or_else(|| NetlinkError::Broken("ethtool has no number".to_owned()))
+    let id = answers
+        .iter()
+        .find_map(|(_, answer)| attributes(behind_header(answer)).remove(&FAMILY_ID))
+        .and_then(|id| id.first_chunk().copied())
+        .map(u16::from_ne_bytes);
+    id.ok_or_else(|| NetlinkError::Broken("a family without a number".to_owned()))
 }
 
 /// `struct genlmsghdr`: command and version.

@@ -11,7 +11,7 @@ pub use connection::{Connection, block_on};
 pub use dump::{
     addresses, link, links, nsid_of, policy_rules, qdiscs, root_qdisc, routes, tc_filters,
 };
-pub use ethtool::{offloads, switch_offloads};
+pub use ethtool::{has_family, offloads, switch_offloads};
 pub use raw::{attributes, dump, nested, text, xfrm_policies};
 pub use request::*;
 

@@ -35,6 +35,8 @@ pub enum Feature {
     RedirectPeer,
     /// XDP on large frames.
     XdpFrags,
+    /// Large frames from one device to another by XDP.
+    XdpFragRedirect,
     /// Why a packet was dropped.
     DropReasons,
     /// The other kind of pair.
@@ -82,7 +84,7 @@ pub struct MissingFeature {
 
 impl Feature {
     /// All of them, as they are listed.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::StrictDumps,
         Self::NetnsCookie,
         Self::Clsact,
@@ -95,6 +97,7 @@ impl Feature {
         Self::MmapableMaps,
         Self::RedirectPeer,
         Self::XdpFrags,
+        Self::XdpFragRedirect,
         Self::DropReasons,
         Self::Netkit,
     ];
@@ -188,6 +191,13 @@ impl Feature {
                 &[],
                 "`datapath: xdp`: MTUs above 3,506 need it",
                 "such pairs stay on the stack",
+            ),
+            Self::XdpFragRedirect => facts(
+                "XDP redirects of large frames",
+                (6, 3),
+                &[],
+                "`datapath: xdp`: frames above 3,520 bytes",
+                "such frames take the kernel's own way",
             ),
             Self::DropReasons => facts(
                 "drop reasons",

@@ -44,6 +44,11 @@ pub fn probe(feature: Feature) -> Result<bool, String> {
         }
         // Came in the same series (commits 0165cc817075 and f45d5b6ce2e8, Linux 5.18).
         Feature::XdpFrags => helper(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len),
+        // The kernel asks the device whether it takes large frames since it can tell (commits
+        // b9d460c92455 and d3d854fd6a1d, Linux 6.3); before, `xdp_do_redirect` drops them all.
+        Feature::XdpFragRedirect => {
+            netlink::has_family("netdev").map_err(|error| error.to_string())
+        }
         Feature::DropReasons => drop_reasons(),
         Feature::Netkit => elsewhere(netkit),
     }

@@ -438,22 +438,24 @@ impl Draft {
     }
 }
 
-/// An echo request with options, which takes the stack on either side and is answered; and its mark.
-pub fn sentinel(world: &World, round: u32) -> (Vec<u8>, Vec<u8>) {
-    let mark = [b"SENTINEL".as_slice(), &round.to_be_bytes()].concat();
-    let recipe =
-        Recipe { v6: false, protocol: ICMP, payload: mark.len(), seed: 0, twists: Vec::new() };
-    let mut draft = Draft::new(&recipe);
-    draft.options = 1;
-    let mut bytes = draft.finish(world).bytes;
-    let at = bytes.len() - mark.len();
-    bytes[at..].copy_from_slice(&mark);
-    // Behind the header with its one word of options.
-    let icmp = 14 + 24;
-    bytes[icmp + 2..icmp + 4].fill(0);
-    let checksum = !fold(sum(&bytes[icmp..]));
-    bytes[icmp + 2..icmp + 4].copy_from_slice(&checksum.to_be_bytes());
-    (bytes, mark)
+/// Echo requests that end a batch, each with its mark: one with options, which takes the stack on either
+/// side, and one that may take the fast path. Frames on one of these ways stay in their order.
+pub fn sentinels(world: &World, round: u32) -> [(Vec<u8>, Vec<u8>); 2] {
+    [(b"SLOWLAST", 1), (b"FASTLAST", 0)].map(|(name, options)| {
+        let mark = [name.as_slice(), &round.to_be_bytes()].concat();
+        let (payload, twists) = (mark.len(), Vec::new());
+        let recipe = Recipe { v6: false, protocol: ICMP, payload, seed: 0, twists };
+        let mut draft = Draft::new(&recipe);
+        draft.options = options;
+        let mut bytes = draft.finish(world).bytes;
+        let at = bytes.len() - mark.len();
+        bytes[at..].copy_from_slice(&mark);
+        let icmp = 14 + 20 + 4 * usize::from(options);
+        bytes[icmp + 2..icmp + 4].fill(0);
+        let checksum = !fold(sum(&bytes[icmp..]));
+        bytes[icmp + 2..icmp + 4].copy_from_slice(&checksum.to_be_bytes());
+        (bytes, mark)
+    })
 }
 
 /// The sum of 16-bit words, as RFC 1071 adds them.

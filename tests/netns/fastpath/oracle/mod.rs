@@ -8,6 +8,10 @@ mod frames;
 mod twins;
 
 use anyhow::{Result, ensure};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestError, TestRunner},
@@ -103,6 +107,10 @@ fn hex(frame: &[u8]) -> String {
 }
 
 fn agrees(node: &Node, shape: Shape, by: By) -> Result<()> {
+    // Each CPU has a queue of its own: on one alone, frames stay in their order.
+    let mut first = CpuSet::new();
+    first.set(0)?;
+    sched_setaffinity(Pid::from_raw(0), &first)?;
     let twins = Twins::make(node, shape, by)?;
     let before = reading("r0")?;
     let config = Config {
@@ -138,6 +146,8 @@ fn took_part(before: EndReading, shape: Shape, by: By) -> Result<()> {
     let count = |reading: &EndReading, reason: Fallback| {
         reading.fallbacks.map_or(0, |fallbacks| fallbacks.by_reason[reason as usize])
     };
+    // Few batches, as on an emulated machine, do not have everything.
+    let all = bearable(100) == 100;
     for reason in Fallback::ALL {
         let possible = match reason {
             Fallback::Lease | Fallback::Gone | Fallback::Memory => false,
@@ -145,7 +155,11 @@ fn took_part(before: EndReading, shape: Shape, by: By) -> Result<()> {
             _ => true,
         };
         let came = count(&after, reason) - count(&before, reason);
-        ensure!((came > 0) == possible, "{}: {came} frames", reason.as_str());
+        ensure!(
+            if all { (came > 0) == possible } else { came == 0 || possible },
+            "{}: {came} frames",
+            reason.as_str()
+        );
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use veth_tests::{Agent, Capture, Node, RawFrames, run};
 
 use super::{
     super::{By, SOON, Shape, fast_by, pods_by},
-    frames::{Built, World, sentinel},
+    frames::{Built, World, sentinels},
 };
 
 /// A topology: where frames go in, and where they come out.
@@ -200,12 +200,22 @@ impl Side {
         let taken =
             frames.iter().map(|frame| self.sender.send_gso(&frame.bytes, frame.gso).is_ok());
         let taken = taken.collect();
-        let (last, mark) = sentinel(world, round);
-        self.sender.send_gso(&last, None)?;
-        let is_last = |frame: &[u8]| frame.windows(mark.len()).any(|window| window == mark);
-        let limit = Duration::from_secs(5);
-        let at_blue = self.at_blue.until(is_last, limit).context("at blue")?;
-        let at_red = self.at_red.until(is_last, limit).context("at red")?;
+        let last = sentinels(world, round);
+        for (frame, _) in &last {
+            self.sender.send_gso(frame, None)?;
+        }
+        let at_blue = until_both(&self.at_blue, &last).context("at blue")?;
+        let at_red = until_both(&self.at_red, &last).context("at red")?;
         Ok((taken, [at_blue, at_red]))
     }
+}
+
+/// The frames up to both of these, in whichever order, without them.
+fn until_both(capture: &Capture, last: &[(Vec<u8>, Vec<u8>); 2]) -> Result<Vec<Vec<u8>>> {
+    let is = |frame: &[u8], mark: &[u8]| frame.windows(mark.len()).any(|window| window == mark);
+    let is_last = |frame: &[u8]| last.iter().any(|(_, mark)| is(frame, mark));
+    let limit = Duration::from_secs(5);
+    let mut frames = capture.until(is_last, limit)?;
+    frames.extend(capture.until(is_last, limit)?);
+    Ok(frames)
 }

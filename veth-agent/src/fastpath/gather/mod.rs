@@ -13,6 +13,7 @@ use crate::{
     datapath::{self, Pins, Unfit},
     inventory::{Link, Namespace, Snapshot},
     netns::{self, NetnsError},
+    preflight::Feature,
     types::{Datapath, EndId, IfIndex, NetnsCookie},
 };
 
@@ -86,9 +87,14 @@ fn xdp(link: &Link, ours: Option<u32>) -> XdpFacts {
     XdpFacts {
         attached: attached.is_some() && attached == ours,
         foreign: attached.filter(|id| Some(*id) != ours),
+        largest: (!Feature::XdpFragRedirect.available()).then_some(IN_ONE_PIECE),
         unfit: None,
     }
 }
+
+/// What lies in one piece for XDP where pages have 4 KiB (`veth_convert_skb_to_xdp_buff`,
+/// `drivers/net/veth.c`), without the Ethernet header. More on machines with larger pages.
+const IN_ONE_PIECE: u32 = 3506;
 
 /// What cannot be read stands in the way, too.
 fn note<T>(unread: &mut Vec<String>, found: Result<T, String>, take: impl FnOnce(T)) {
