@@ -14,7 +14,7 @@ use veth_agent::{
     datapath::{DEFAULT_BPFFS, HookName, Pins},
     netns,
 };
-use veth_tests::{Agent, NextProgram, Node, agent, on_node, run};
+use veth_tests::{Agent, NextProgram, Node, agent, on_node, run, udp_frame};
 
 /// Runs in one call: a hop limit lasts for 63, and what is beyond would take another path.
 const REPEAT: u32 = 60;
@@ -75,7 +75,7 @@ fn measure(node: &Node) -> Result<serde_json::Value> {
     empty.load()?;
     let empty: &SchedClassifier = empty;
     let (r0, red) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
-    let good = udp(r0, red, [10, 0, 0, 2], [10, 0, 0, 3]);
+    let good = udp_frame(r0, red, [10, 0, 0, 2], [10, 0, 0, 3]);
     // Not ours to redirect: the count and the look at the packet remain.
     let arp = [[0xff; 6].as_slice(), &red, &[8, 6], &[0; 50]].concat();
     // The far end's own programs count and nothing else.
@@ -122,19 +122,4 @@ fn time(program: &SchedClassifier, ifindex: u32, frame: &[u8], verdict: u32) -> 
     })?;
     ensure!(result.return_value == verdict, "verdict {}", result.return_value);
     Ok(u64::try_from(result.duration.as_nanos())?)
-}
-
-/// A UDP packet of 64 bytes, with a right header checksum.
-fn udp(to: [u8; 6], from: [u8; 6], source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
-    let mut header = [0x45, 0, 0, 50, 0, 1, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    header[12..16].copy_from_slice(&source);
-    header[16..20].copy_from_slice(&destination);
-    let words = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
-    let sum: u32 = words.sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    header[10..12].copy_from_slice(&checksum.to_be_bytes());
-    let mut frame = [to.as_slice(), &from, &[8, 0], &header, &[0, 9, 0, 9, 0, 30, 0, 0]].concat();
-    frame.resize(64, 0);
-    frame
 }

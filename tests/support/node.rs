@@ -116,8 +116,7 @@ impl Node {
     pub fn acquaint(&self, ends: [(&str, &str, &str); 2]) -> Result<()> {
         let [one, other] = ends;
         for ((netns, interface, _), (far, end, address)) in [(one, other), (other, one)] {
-            let shown = run(&format!("ip -n {far} -br link show dev {end}"))?.stdout;
-            let mac = shown.split_whitespace().nth(2).context("no MAC")?.to_owned();
+            let mac = mac_text(far, end)?;
             run(&format!(
                 "ip -n {netns} neighbour replace {address} lladdr {mac} dev {interface} nud permanent"
             ))?;
@@ -169,6 +168,27 @@ impl Node {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// The MAC of an end in a named namespace, or on the node's `host`, as the kernel writes it.
+///
+/// # Errors
+/// When it is not there.
+pub fn mac_text(netns: &str, interface: &str) -> Result<String> {
+    let at = if netns == "host" { String::new() } else { format!("-n {netns} ") };
+    let shown = run(&format!("ip {at}-br link show dev {interface}"))?.stdout;
+    Ok(shown.split_whitespace().nth(2).context("no MAC")?.to_owned())
+}
+
+/// The same in bytes.
+///
+/// # Errors
+/// As [`mac_text`].
+pub fn mac(netns: &str, interface: &str) -> Result<[u8; 6]> {
+    let text = mac_text(netns, interface)?;
+    let octets = text.split(':').map(|octet| u8::from_str_radix(octet, 16));
+    let octets: Vec<u8> = octets.collect::<Result<_, _>>()?;
+    octets.try_into().map_err(|_| anyhow::anyhow!("{text} is no MAC"))
 }
 
 impl Drop for Node {

@@ -122,6 +122,23 @@ pub fn frame(protocol: u16, inner: &[u8], length: usize) -> Vec<u8> {
     frame
 }
 
+/// A UDP packet to port 9 as a frame of 64 bytes, with a right header checksum.
+#[must_use]
+pub fn udp_frame(to: [u8; 6], from: [u8; 6], source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
+    let mut header = [0x45, 0, 0, 50, 0, 1, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    header[12..16].copy_from_slice(&source);
+    header[16..20].copy_from_slice(&destination);
+    let words = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    // 30 bytes, no checksum.
+    let mut frame = [to.as_slice(), &from, &[8, 0], &header, &[0, 9, 0, 9, 0, 30, 0, 0]].concat();
+    frame.resize(64, 0x5a);
+    frame
+}
+
 fn address(interface: &str) -> Result<LinkAddr> {
     let ifindex = i32::try_from(if_nametoindex(interface)?)?;
     let address = libc::sockaddr_ll {

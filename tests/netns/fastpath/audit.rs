@@ -248,8 +248,6 @@ fn a_rate_limit_is_obeyed_within_seconds() {
         fast(node, &daemon)?;
         // A packet of a second's worth waits for about so long.
         run("tc qdisc add dev b0 root tbf rate 12kbit burst 1600 latency 10s")?;
-        let began = std::time::Instant::now();
-        let limit = veth_tests::patient(Duration::from_secs(5));
         node.eventually("packets wait", Duration::from_secs(5), || {
             let ping = "nsenter --net=/run/netns/red ping -q -c 1 -s 1400 -W 2 10.0.0.3";
             let answer = try_run(ping)?;
@@ -260,7 +258,6 @@ fn a_rate_limit_is_obeyed_within_seconds() {
                 .and_then(|times| times.split('/').nth(1)?.parse::<f64>().ok());
             Ok(times.is_none_or(|milliseconds| milliseconds > 300.0).then_some(()))
         })?;
-        ensure!(began.elapsed() < limit, "{:?}", began.elapsed());
         refused("blue", "qdisc tbf on b0")?;
         run("tc qdisc del dev b0 root")?;
         fast(node, &daemon)

@@ -12,7 +12,9 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use veth_agent::collect::EndReading;
 use veth_common::fastpath::Fallback;
-use veth_tests::{Agent, Node, Streamed, agent, link_stats, on_node, patient, run, tcp_until};
+use veth_tests::{
+    Agent, Node, Streamed, agent, link_stats, mac_text, on_node, patient, run, tcp_until,
+};
 
 use super::{
     By, SOON, Shape, fast, fast_by, in_red, pods, pods_by, reading, redirected, redirected_by,
@@ -173,8 +175,7 @@ fn a_reused_index_is_nobodys(node: &Node, by: By) -> Result<()> {
     let daemon = Agent::start(node, "--lease 1h")?;
     fast_by(node, &daemon, by)?;
     let index = nix::net::if_::if_nametoindex("b0")?;
-    let mac = run("ip -n blue -br link show dev b1")?.stdout;
-    let mac = mac.split_whitespace().nth(2).context("no MAC")?.to_owned();
+    let mac = mac_text("blue", "b1")?;
     daemon.kill()?;
     run("ip link del b0")?;
     node.netns("green")?;
@@ -301,8 +302,31 @@ fn a_pod_that_goes_leaves_no_entry_behind() {
             daemon.page()?.value("veth_agent_map_entries", &[("map", "va_endpoints")])
         };
         ensure!((entries()? - 4.0).abs() < 0.5, "{}", entries()?);
-        run("ip netns delete blue")?;
-        node.eventually("its entries are gone", SOON, || Ok((entries()? < 2.5).then_some(())))?;
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // Until the address is nobody's, and a little longer.
+            let sender = scope.spawn(|| {
+                node.within("red", || {
+                    let socket = UdpSocket::bind("10.0.0.2:0")?;
+                    socket.connect("10.0.0.3:7")?;
+                    while !stop.load(Ordering::Relaxed) {
+                        // Refused, once there is no route.
+                        let _ = socket.send(&[0x5a; 100]);
+                        // Not so many that other tests lose theirs.
+                        thread::sleep(Duration::from_micros(100));
+                    }
+                    Ok(())
+                })
+            });
+            let gone = run("ip netns delete blue").and_then(|_| {
+                node.eventually("its entries are gone", SOON, || {
+                    Ok((entries()? < 2.5).then_some(()))
+                })
+            });
+            stop.store(true, Ordering::Relaxed);
+            sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
+            gone
+        })?;
         let document = veth_tests::status_document("")?;
         let pairs = document["fast_path"]["pairs"].as_array().context("no verdicts")?;
         assert_eq!(pairs.len(), 1, "{pairs:?}");

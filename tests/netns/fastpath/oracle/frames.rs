@@ -1,7 +1,7 @@
 //! Random frames: good ones, with twists.
 
 use proptest::prelude::*;
-use veth_tests::{Gso, run};
+use veth_tests::{Gso, mac};
 
 use super::super::Shape;
 
@@ -16,15 +16,8 @@ pub struct World {
 
 impl World {
     pub fn look(shape: Shape) -> anyhow::Result<Self> {
-        let mac = |at: &str, link: &str| -> anyhow::Result<[u8; 6]> {
-            let shown = run(&format!("ip {at} -br link show dev {link}"))?.stdout;
-            let text = shown.split_whitespace().nth(2).unwrap_or_default();
-            let octets = text.split(':').map(|octet| u8::from_str_radix(octet, 16));
-            let octets: Vec<u8> = octets.collect::<Result<_, _>>()?;
-            octets.try_into().map_err(|_| anyhow::anyhow!("{text} is no MAC"))
-        };
-        let (red, blue) = (mac("-n red", "r1")?, mac("-n blue", "b1")?);
-        let next = if shape == Shape::Bridged { blue } else { mac("", "r0")? };
+        let (red, blue) = (mac("red", "r1")?, mac("blue", "b1")?);
+        let next = if shape == Shape::Bridged { blue } else { mac("host", "r0")? };
         Ok(Self { red, blue, next })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use veth_tests::{Agent, Capture, Node, RawFrames, run};
+use veth_tests::{Agent, Capture, Node, RawFrames, mac_text, run};
 
 use super::{
     super::{By, SOON, Shape, fast_by, pods_by},
@@ -62,16 +62,12 @@ impl Twins {
 
 /// Makes the same by hand, without any program.
 fn twin(shape: Shape) -> Result<()> {
-    let mac = |enter: &str, link: &str| -> Result<String> {
-        let shown = run(&format!("ip {enter} -br link show dev {link}"))?.stdout;
-        Ok(shown.split_whitespace().nth(2).unwrap_or_default().to_owned())
-    };
     for netns in ["plain", "red2", "blue2"] {
         run(&format!("ip netns add {netns}"))?;
         run(&format!("ip -n {netns} link set lo up"))?;
     }
     for (near, far, pod, twin) in [("r0", "r1", "red", "red2"), ("b0", "b1", "blue", "blue2")] {
-        let (near_mac, far_mac) = (mac("", near)?, mac(&format!("-n {pod}"), far)?);
+        let (near_mac, far_mac) = (mac_text("host", near)?, mac_text(pod, far)?);
         run(&format!(
             "ip -n plain link add {near} address {near_mac} type veth peer name {far} address {far_mac} netns {twin}"
         ))?;
@@ -79,7 +75,10 @@ fn twin(shape: Shape) -> Result<()> {
     run("ip -n blue2 link set b1 mtu 1400")?;
     match shape {
         Shape::Bridged => {
-            run(&format!("ip -n plain link add br0 address {} type bridge", mac("", "br0")?))?;
+            run(&format!(
+                "ip -n plain link add br0 address {} type bridge",
+                mac_text("host", "br0")?
+            ))?;
             run("ip -n plain link set br0 up")?;
             run("ip -n plain address add 10.0.0.1/24 dev br0")?;
             run("ip -n plain address add fd00::1/64 dev br0 nodad")?;
@@ -136,10 +135,8 @@ fn settle(node: &Node, shape: Shape, forwarder: &str, red: &str, blue: &str) -> 
         )?;
     }
     let introduce = |one: (&str, &str, &str), other: (&str, &str, &str)| -> Result<()> {
-        let mac = |(netns, interface, _): (&str, &str, &str)| -> Result<String> {
-            let at = if netns.is_empty() { String::new() } else { format!("-n {netns} ") };
-            let shown = run(&format!("ip {at}-br link show dev {interface}"))?.stdout;
-            Ok(shown.split_whitespace().nth(2).unwrap_or_default().to_owned())
+        let mac = |(netns, interface, _): (&str, &str, &str)| {
+            mac_text(if netns.is_empty() { "host" } else { netns }, interface)
         };
         for (knows, known) in [(one, other), (other, one)] {
             let at = if knows.0.is_empty() { String::new() } else { format!("-n {} ", knows.0) };
@@ -172,8 +169,7 @@ fn settle(node: &Node, shape: Shape, forwarder: &str, red: &str, blue: &str) -> 
     if shape == Shape::Bridged {
         let bridge = |line: String| inside(&host, &line);
         for (near, far, netns) in [("r0", "r1", red), ("b0", "b1", blue)] {
-            let shown = run(&format!("ip -n {netns} -br link show dev {far}"))?.stdout;
-            let mac = shown.split_whitespace().nth(2).unwrap_or_default();
+            let mac = mac_text(netns, far)?;
             bridge(format!("bridge fdb replace {mac} dev {near} master static sticky"))?;
         }
     }

@@ -99,6 +99,7 @@ fn measure(args: &Args) -> Result<()> {
     backlog(&folder, &mut report)?;
     let counted = arms::audit(&agent, &folder)?;
     let share = counted.ours / counted.kernels * 100.0;
+    report.note("");
     report.note(&format!("Counted by `observe`: {} of {} packets.", counted.ours, counted.kernels));
     report.add(Finding::exactly("packets counted", share, "%", 100.0));
     program_times(timer, binary, &mut report)?;
