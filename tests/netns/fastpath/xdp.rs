@@ -254,7 +254,11 @@ fn a_sender_with_too_many_queues_is_left_to_the_stack() {
             "ip link add r0 numrxqueues 1 numtxqueues 1 type veth peer name r1 netns red numrxqueues 4 numtxqueues 4",
         )?;
         run("nsenter --net=/run/netns/red ethtool -L r1 tx 4 rx 1")?;
-        let _daemon = pods_by(node, Shape::Bridged, By::Xdp)?;
+        let daemon = pods_by(node, Shape::Bridged, By::Xdp)?;
+        let why = "the peer of r0 sends by more queues than r0 receives by";
+        node.eventually("the log says why", SOON, || {
+            Ok(daemon.said().contains(why).then_some(()))
+        })?;
         node.eventually("status says so", SOON, || {
             let said = status(node)?;
             Ok(said.contains("red: idle, not made ready for XDP").then_some(()))

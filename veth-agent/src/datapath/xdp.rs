@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 
 use aya::programs::{
-    XdpMode,
+    ProgramError, XdpMode,
     links::{FdLink, PinnedLink},
 };
+use nix::libc::{EBUSY, EEXIST, ENOSPC, ERANGE};
 use veth_common::{endpoint::EndKey, journal::Journal};
 
 use super::{AttachCause, DatapathError, Maps, Pins, objects, offloads::Unfit, pins};
 use crate::{
+    cause::errno,
     inventory::{Link, Namespace, Snapshot},
     netns,
     preflight::Feature,
@@ -84,13 +86,28 @@ fn make_fit(maps: &mut Maps, near: EndId, far: Place<'_>) -> Result<(), AttachCa
 fn attach(pins: &Pins, near: EndId, link: &Link) -> Result<(), AttachCause> {
     let mut program = objects::xdp(pins, near.netns)?;
     // In the driver, or not at all: generic XDP comes behind the stack's own work.
-    let attached = program.attach_to_if_index(link.index.0, XdpMode::Driver)?;
+    let attached = program
+        .attach_to_if_index(link.index.0, XdpMode::Driver)
+        .map_err(|error| explain(&link.name, error))?;
     let attached: FdLink = program.take_link(attached)?.try_into()?;
     let path = pins.xdp_link(near);
     // A pin that is there belongs to an interface that is gone.
     pins::remove_file(&path)?;
     attached.pin(&path)?;
     Ok(())
+}
+
+/// What `veth_xdp_set` (`drivers/net/veth.c`) means by its refusals.
+fn explain(near: &str, error: ProgramError) -> AttachCause {
+    AttachCause::Kernel(match errno(&error) {
+        Some(ENOSPC) => format!(
+            "the peer of {near} sends by more queues than {near} receives by; make them one with \
+             `ethtool -L`"
+        ),
+        Some(ERANGE) => format!("the MTU of the peer of {near} is too large for XDP; lower it"),
+        Some(EBUSY | EEXIST) => format!("another XDP program holds {near}; take it off"),
+        _ => return error.into(),
+    })
 }
 
 /// The ends that have the XDP program, or whose peer's offloads are switched.
