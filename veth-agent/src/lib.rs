@@ -10,6 +10,7 @@ pub mod config;
 pub mod datapath;
 pub mod export;
 pub mod fastpath;
+pub mod firewall;
 pub mod inventory;
 pub mod mark;
 pub mod netlink;

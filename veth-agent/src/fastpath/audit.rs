@@ -2,8 +2,12 @@
 
 use std::fmt;
 
-use super::facts::{Chain, EndFacts, Facts, Hook};
-use crate::{inventory::Link, types::Datapath};
+use super::facts::{EndFacts, Facts};
+use crate::{
+    firewall::{Chain, Hook},
+    inventory::Link,
+    types::Datapath,
+};
 
 /// Something that a redirected packet would not meet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +101,7 @@ impl Chain {
 
 fn on_bridge(near: &Link, bridge: &Link) -> impl Iterator<Item = String> {
     let port = near.port;
-    let closed = port.filter(|port| !port.forwarding);
+    let closed = port.filter(|port| !port.forwarding());
     let closed = closed.map(|_| format!("bridge port {} does not forward", near.name));
     let isolated = port.filter(|port| port.isolated);
     let isolated = isolated.map(|_| format!("bridge port {} is isolated", near.name));

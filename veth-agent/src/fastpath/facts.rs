@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::{datapath::Unfit, inventory::Route, types::IfIndex};
+use crate::{
+    datapath::Unfit,
+    firewall::{Chain, Legacy},
+    inventory::Route,
+    types::IfIndex,
+};
 
 /// A namespace in which near ends lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,55 +61,4 @@ pub struct XdpFacts {
     pub largest: Option<u32>,
     /// Offloads of the far end that are not as XDP needs them, or why they cannot be seen.
     pub unfit: Option<Result<Unfit, String>>,
-}
-
-/// Where a base chain of nftables stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Hook {
-    /// Before routing.
-    Prerouting,
-    /// On the way to this host's own sockets.
-    Input,
-    /// From one interface to another.
-    Forward,
-    /// From this host's own sockets.
-    Output,
-    /// Behind routing.
-    Postrouting,
-    /// Of one device, at its ingress.
-    Ingress,
-    /// Of one device, at its egress.
-    Egress,
-}
-
-/// A base chain of nftables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
-    /// `ip`, `ip6`, `inet`, `bridge`, `netdev` or another.
-    pub family: &'static str,
-    /// Its table.
-    pub table: String,
-    /// Its name.
-    pub name: String,
-    /// Where it stands.
-    pub hook: Hook,
-    /// The devices that it is for, in the family `netdev`.
-    pub devices: Vec<String>,
-    /// How many rules it has.
-    pub rules: u32,
-    /// Handle of the first one, as `nft -a` shows it.
-    pub first_rule: Option<u64>,
-    /// What no rule takes is dropped.
-    pub drops: bool,
-}
-
-/// A table of legacy iptables or ebtables in which something stands on the forward path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Legacy {
-    /// The tool that shows it: `iptables`, `ip6tables` or `ebtables`.
-    pub tool: &'static str,
-    /// Its name.
-    pub table: String,
-    /// The first rule or policy, as the tool writes it.
-    pub rule: String,
 }

@@ -15,8 +15,8 @@ mod ready;
 mod sync;
 
 pub use audit::{Obstacle, obstacles};
-pub use facts::{Chain, EndFacts, Facts, Hook, Legacy, XdpFacts};
-pub use gather::gather;
+pub use facts::{EndFacts, Facts, XdpFacts};
+pub use gather::{gather, look_at_end};
 pub use plan::{Near, NearEnd, Plan, Verdict, near_ends, plan, plan_for};
 pub use ready::{Failures, prepare, withdraw};
 pub use sync::sync;

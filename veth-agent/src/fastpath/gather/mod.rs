@@ -1,16 +1,17 @@
 //! Looks at a namespace in which near ends lie. Runs inside it.
 
 mod ends;
-mod legacy;
-mod nftables;
 mod policy;
 mod sysctl;
+
+pub use ends::look as look_at_end;
 
 use std::collections::BTreeMap;
 
 use super::{EndFacts, Facts, NearEnd, XdpFacts};
 use crate::{
     datapath::{self, Pins, Unfit},
+    firewall,
     inventory::{Link, Namespace, Snapshot},
     netns::{self, NetnsError},
     preflight::Feature,
@@ -56,7 +57,7 @@ fn within(pins: &Pins, netns: &Namespace, ends: &[NearEnd]) -> Result<Facts, Net
     let our_xdp = datapath::xdp_program_id(pins, netns.cookie);
     netns::within_known(&netns.path, netns.cookie, || {
         let mut facts = Facts { forwards_ipv6: sysctl::forwards_ipv6(), ..Facts::default() };
-        facts.bridge_calls_ip = sysctl::bridge_calls_ip();
+        facts.bridge_calls_ip = firewall::bridge_calls_ip();
         let ends = links.iter().map(|(datapath, link)| {
             let mut found = ends::look(pins, netns.cookie, link);
             if let (Ok(found), Datapath::Xdp) = (&mut found, datapath) {
@@ -74,8 +75,8 @@ fn within(pins: &Pins, netns: &Namespace, ends: &[NearEnd]) -> Result<Facts, Net
         note(&mut facts.unread, policy::routes(), |routes| facts.routes = routes);
         note(&mut facts.unread, policy::rules(), |rules| facts.rules = rules);
         note(&mut facts.unread, policy::xfrm(), |policies| facts.xfrm_policies = policies);
-        note(&mut facts.unread, nftables::base_chains(), |chains| facts.chains = chains);
-        note(&mut facts.unread, legacy::tables(), |tables| facts.legacy = tables);
+        note(&mut facts.unread, firewall::base_chains(), |chains| facts.chains = chains);
+        note(&mut facts.unread, firewall::tables(), |tables| facts.legacy = tables);
         facts
     })
 }

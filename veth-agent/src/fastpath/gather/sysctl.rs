@@ -16,9 +16,3 @@ pub fn forwards_ipv4(interface: &str) -> bool {
 pub fn forwards_ipv6() -> bool {
     is_on("ipv6/conf/all/forwarding")
 }
-
-/// Whether bridged packets pass the chains of IP (`br_netfilter`; there are no such switches
-/// without it).
-pub fn bridge_calls_ip() -> bool {
-    ["iptables", "ip6tables"].iter().any(|what| is_on(&format!("bridge/bridge-nf-call-{what}")))
-}

@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc::{EINVAL, EOPNOTSUPP, EPROTONOSUPPORT};
 
-use crate::{
-    fastpath::{Chain, Hook},
-    netlink::{self, NetlinkError, attributes, nested, text},
-};
+use super::{Chain, Hook, Rule};
+use crate::netlink::{self, NetlinkError, attributes, nested, text};
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte, the message in the lower.
 const GET_CHAIN: u16 = 10 << 8 | 4;
@@ -31,11 +29,23 @@ const HOOK_DEVICES: u16 = 4;
 const RULE_TABLE: u16 = 1;
 const RULE_CHAIN: u16 = 2;
 const RULE_HANDLE: u16 = 3;
+const RULE_EXPRESSIONS: u16 = 4;
+/// Attributes of an expression, and of those that matter here.
+const EXPRESSION_NAME: u16 = 1;
+const EXPRESSION_DATA: u16 = 2;
+const IMMEDIATE_DATA: u16 = 2;
+const DATA_VERDICT: u16 = 2;
+const VERDICT_CODE: u16 = 1;
+const COUNTER_PACKETS: u16 = 2;
+const TARGET_NAME: u16 = 1;
 
 /// `NF_DROP`.
 const DROP: u32 = 0;
 
 /// The base chains of the calling thread's namespace.
+///
+/// # Errors
+/// What cannot be read, in one line.
 pub fn base_chains() -> Result<Vec<Chain>, String> {
     let failed = |error: NetlinkError| format!("nftables: {error}");
     let chains = match netlink::dump(NETLINK_NETFILTER, "nftables chains", GET_CHAIN, &GENERIC) {
@@ -53,6 +63,75 @@ pub fn base_chains() -> Result<Vec<Chain>, String> {
         }
     }
     Ok(chains)
+}
+
+/// The rules that drop or reject, of all chains.
+///
+/// # Errors
+/// What cannot be read, in one line.
+pub fn rules() -> Result<Vec<Rule>, String> {
+    match netlink::dump(NETLINK_NETFILTER, "nftables rules", GET_RULE, &GENERIC) {
+        Ok(rules) => Ok(rules.iter().filter_map(|(_, message)| dropping_rule(message)).collect()),
+        Err(error) if is_absent(&error) => Ok(Vec::new()),
+        Err(error) => Err(format!("nftables: {error}")),
+    }
+}
+
+fn dropping_rule(message: &[u8]) -> Option<Rule> {
+    let ((family, table, chain), handle) = rule(message)?;
+    let attributes = attributes(message.get(GENERIC.len()..)?);
+    let expressions = Expressions::read(attributes.get(&RULE_EXPRESSIONS)?);
+    expressions.drops.then(|| Rule {
+        name: format!("nft {family} {table} {chain}: rule handle {handle}"),
+        handle: Some(handle),
+        packets: expressions.packets,
+        takes_all: !expressions.chooses,
+        remove: format!("nft delete rule {family} {table} {chain} handle {handle}"),
+        chain,
+    })
+}
+
+/// What the expressions of a rule do, as far as it matters here.
+#[derive(Default)]
+struct Expressions {
+    drops: bool,
+    /// They look at the packet first.
+    chooses: bool,
+    packets: Option<u64>,
+}
+
+impl Expressions {
+    fn read(list: &[u8]) -> Self {
+        let mut expressions = Self::default();
+        for (_, expression) in nested(list) {
+            let expression = attributes(&expression);
+            let name = expression.get(&EXPRESSION_NAME).map(|name| text(name));
+            let data = expression.get(&EXPRESSION_DATA).map(Vec::as_slice).unwrap_or_default();
+            match name.as_deref() {
+                Some("immediate") => expressions.drops |= verdict(data) == Some(DROP),
+                Some("reject") => expressions.drops = true,
+                Some("target") => expressions.drops |= is_reject(data),
+                Some("counter") => expressions.packets = packets(data),
+                _ => expressions.chooses = true,
+            }
+        }
+        expressions
+    }
+}
+
+fn verdict(immediate: &[u8]) -> Option<u32> {
+    let data = attributes(attributes(immediate).get(&IMMEDIATE_DATA)?);
+    number(attributes(data.get(&DATA_VERDICT)?).get(&VERDICT_CODE))
+}
+
+/// What `iptables-nft` makes of `-j REJECT`.
+fn is_reject(target: &[u8]) -> bool {
+    attributes(target).get(&TARGET_NAME).is_some_and(|name| text(name) == "REJECT")
+}
+
+fn packets(counter: &[u8]) -> Option<u64> {
+    let packets = attributes(counter);
+    packets.get(&COUNTER_PACKETS)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
 /// A kernel without nftables says so in one of these ways.

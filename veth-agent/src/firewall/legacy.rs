@@ -1,0 +1,138 @@
+//! Legacy iptables and ebtables. The kernel names the tables that a namespace has; what is in them
+//! only their own tools read.
+
+use std::{fs, process::Command};
+
+use super::{Legacy, Rule};
+
+/// The tools of legacy iptables, the file that names their tables, and what saves one.
+pub const LEGACY_TOOLS: [(&str, &str, &str); 2] = [
+    ("iptables", "/proc/thread-self/net/ip_tables_names", "iptables-legacy-save"),
+    ("ip6tables", "/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy-save"),
+];
+
+/// Chains that a forwarded packet passes.
+const ON_PATH: [&str; 3] = ["PREROUTING", "FORWARD", "POSTROUTING"];
+
+/// The tables in which something stands on the forward path.
+///
+/// # Errors
+/// What cannot be read, in one line.
+pub fn tables() -> Result<Vec<Legacy>, String> {
+    let mut found = Vec::new();
+    for (tool, names, save) in LEGACY_TOOLS {
+        // Without the file, there is no legacy iptables.
+        for table in fs::read_to_string(names).unwrap_or_default().lines() {
+            let rule = first_rule(&saved(&[save, "-t", table])?);
+            found.extend(rule.map(|rule| Legacy { tool, table: table.to_owned(), rule }));
+        }
+    }
+    found.extend(ebtables());
+    Ok(found)
+}
+
+/// What a tool of legacy iptables says, asked by these words.
+fn saved(words: &[&str]) -> Result<String, String> {
+    let unread = |why: String| {
+        format!("a legacy iptables table, which cannot be read: {}: {why}", words.join(" "))
+    };
+    let [tool, arguments @ ..] = words else { return Err(unread(String::new())) };
+    let output = Command::new(tool).args(arguments).output();
+    let output = output.map_err(|error| unread(error.to_string()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(unread(output.status.to_string()))
+}
+
+/// The rules that drop or reject.
+///
+/// # Errors
+/// As [`tables`].
+pub fn rules() -> Result<Vec<Rule>, String> {
+    let mut found = Vec::new();
+    for (tool, names, save) in LEGACY_TOOLS {
+        for table in fs::read_to_string(names).unwrap_or_default().lines() {
+            let saved = saved(&[save, "-c", "-t", table])?;
+            found.extend(saved.lines().filter_map(|line| dropping_rule(tool, table, line)));
+        }
+    }
+    Ok(found)
+}
+
+/// A line such as `[3:252] -A FORWARD -p tcp -j DROP`.
+fn dropping_rule(tool: &str, table: &str, line: &str) -> Option<Rule> {
+    let (counts, rule) = line.strip_prefix('[')?.split_once("] -A ")?;
+    let verdicts = [" -j DROP", " -j REJECT"];
+    let (before, _) = verdicts.iter().find_map(|verdict| rule.split_once(verdict))?;
+    let (chain, matches) = before.split_once(' ').unwrap_or((before, ""));
+    Some(Rule {
+        name: format!("{tool} table {table}: -A {rule}"),
+        chain: chain.to_owned(),
+        handle: None,
+        packets: counts.split(':').next()?.parse().ok(),
+        takes_all: matches.is_empty(),
+        remove: format!("{tool}-legacy -t {table} -D {rule}"),
+    })
+}
+
+/// The first rule or dropping policy on the forward path, of what `iptables-save` prints.
+fn first_rule(saved: &str) -> Option<String> {
+    let on_path = |chain: &str| ON_PATH.contains(&chain);
+    let matters = |line: &&str| {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("-A"), Some(chain)) => on_path(chain),
+            (Some(chain), Some(policy)) if policy != "ACCEPT" && policy != "-" => {
+                chain.strip_prefix(':').is_some_and(on_path)
+            }
+            _ => false,
+        }
+    };
+    saved.lines().find(matters).map(str::to_owned)
+}
+
+/// Tables of ebtables are not told by namespace: where their modules are, they may have rules.
+fn ebtables() -> Option<Legacy> {
+    let modules = fs::read_to_string("/proc/modules").ok()?;
+    let module = modules.lines().find_map(|line| {
+        line.split_whitespace().next().filter(|name| name.starts_with("ebtable_"))
+    })?;
+    let table = module.trim_start_matches("ebtable_").to_owned();
+    Some(Legacy { tool: "ebtables", table, rule: format!("its module {module} is loaded") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_drop_are_told_with_what_they_took() {
+        let rule = |line| dropping_rule("iptables", "filter", line);
+        let found = rule("[3:252] -A FORWARD -s 10.0.0.2/32 -j DROP");
+        let expected = Rule {
+            name: "iptables table filter: -A FORWARD -s 10.0.0.2/32 -j DROP".to_owned(),
+            chain: "FORWARD".to_owned(),
+            handle: None,
+            packets: Some(3),
+            takes_all: false,
+            remove: "iptables-legacy -t filter -D FORWARD -s 10.0.0.2/32 -j DROP".to_owned(),
+        };
+        assert_eq!(found, Some(expected));
+        let all = rule("[0:0] -A INPUT -j REJECT --reject-with icmp-port-unreachable");
+        assert!(all.is_some_and(|rule| rule.takes_all));
+        assert_eq!(rule("[3:252] -A FORWARD -j ACCEPT"), None);
+        assert_eq!(rule(":FORWARD DROP [5:6]"), None);
+    }
+
+    #[test]
+    fn rules_and_policies_on_the_forward_path_are_found_and_others_are_not() {
+        let empty =
+            "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [5:6]\n:MY - [0:0]\n-A INPUT -j DROP\n";
+        assert_eq!(first_rule(empty), None);
+        let policy = empty.replace("FORWARD ACCEPT", "FORWARD DROP");
+        assert_eq!(first_rule(&policy).as_deref(), Some(":FORWARD DROP [5:6]"));
+        let rule = format!("{empty}-A FORWARD -p tcp -j MY\nCOMMIT\n");
+        assert_eq!(first_rule(&rule).as_deref(), Some("-A FORWARD -p tcp -j MY"));
+    }
+}
