@@ -13,6 +13,7 @@ pub mod fastpath;
 pub mod firewall;
 pub mod inventory;
 pub mod mark;
+pub mod mtu;
 pub mod netlink;
 pub mod netns;
 pub mod preflight;

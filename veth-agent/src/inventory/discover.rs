@@ -417,7 +417,11 @@ async fn read_links(
         if let Some((ifindex, address)) = read::address(&message)
             && let Some(link) = links.get_mut(&ifindex)
         {
-            link.addresses.push(address);
+            if read::is_duplicate(&message) {
+                link.duplicates.push(address.net.addr());
+            } else {
+                link.addresses.push(address);
+            }
         }
     }
     let routes = match depth {

@@ -1,16 +1,20 @@
 //! What is there: namespaces, links and the pairs that join them.
 
+mod bridges;
 mod discover;
 mod join;
 mod pairs;
 mod read;
 mod snapshot;
+mod tunnel;
 mod watch;
 
+pub use bridges::Bridge;
 pub use discover::{Change, Depth, DiscoverError, Inventory, snapshot};
 pub use pairs::{Pair, PairState};
 pub use read::{link as read_link, read_routes};
 pub use snapshot::{
-    Address, HOST, Link, LinkKind, Namespace, OperState, PeerRef, Port, Route, Snapshot, Unseen,
+    Address, HOST, Link, LinkKind, Namespace, OperState, PeerRef, Port, PortState, Route, Snapshot,
+    Tunnel, Unseen,
 };
 pub use watch::{Pending, WatchError, watch};

@@ -7,13 +7,14 @@ use netlink_packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol},
     link::{
-        BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-        LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, State,
+        BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+        InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+        State,
     },
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteType},
 };
 
-use super::{Address, Link, LinkKind, OperState, PeerRef, Port, Route};
+use super::{Address, Link, LinkKind, OperState, PeerRef, Port, PortState, Route, tunnel};
 use crate::{
     mark::NEWBORN_GROUP,
     netlink::{ADDRESS_PROTOCOL, ROUTE_PROTOCOL},
@@ -37,9 +38,15 @@ pub fn link(message: &LinkMessage) -> Link {
         master: None,
         port: None,
         vlan_filtering: false,
+        stp: false,
+        qdisc: None,
+        arp: !flags.contains(LinkFlags::Noarp),
+        lower: None,
+        tunnel: None,
         xdp: None,
         peer: None,
         addresses: Vec::new(),
+        duplicates: Vec::new(),
     };
     let mut peer_index = None;
     let mut peer_nsid = None;
@@ -53,6 +60,7 @@ pub fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Carrier(carrier) => link.carrier = *carrier == 1,
             LinkAttribute::OperState(state) => link.state = oper_state(*state),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Qdisc(kind) => link.qdisc = Some(kind.clone()),
             LinkAttribute::Group(group) => link.newborn = *group == NEWBORN_GROUP,
             LinkAttribute::Controller(master) => link.master = Some(IfIndex(*master)),
             LinkAttribute::Link(peer) => peer_index = Some(IfIndex(*peer)),
@@ -64,6 +72,8 @@ pub fn link(message: &LinkMessage) -> Link {
     }
     if link.kind.is_paired() {
         link.peer = peer_index.map(|ifindex| PeerRef { ifindex, nsid: peer_nsid });
+    } else if peer_nsid.is_none() {
+        link.lower = peer_index.filter(|lower| lower.0 != 0 && *lower != link.index);
     }
     link
 }
@@ -74,9 +84,15 @@ fn read_info(link: &mut Link, info: &[LinkInfo]) {
             LinkInfo::PortData(InfoPortData::BridgePort(port)) => link.port = Some(read_port(port)),
             LinkInfo::Data(InfoData::Bridge(bridge)) => {
                 link.vlan_filtering = bridge.contains(&InfoBridge::VlanFiltering(true));
+                let off = |setting: &InfoBridge| {
+                    matches!(setting, InfoBridge::StpState(BridgeStpState::Disabled))
+                };
+                link.stp = !bridge.iter().any(off);
             }
+            LinkInfo::Data(data) => link.tunnel = tunnel::read(&link.kind, data),
             other => {
                 if let Some(kind) = kind(other) {
+                    link.tunnel = tunnel::of_kind(&kind);
                     link.kind = kind;
                 }
             }
@@ -85,9 +101,23 @@ fn read_info(link: &mut Link, info: &[LinkInfo]) {
 }
 
 fn read_port(attributes: &[InfoBridgePort]) -> Port {
+    let state = attributes.iter().find_map(|attribute| match attribute {
+        InfoBridgePort::State(state) => Some(port_state(*state)),
+        _ => None,
+    });
     Port {
-        forwarding: attributes.contains(&InfoBridgePort::State(BridgePortState::Forwarding)),
+        state: state.unwrap_or(PortState::Disabled),
         isolated: attributes.contains(&InfoBridgePort::Isolated(true)),
+    }
+}
+
+fn port_state(state: BridgePortState) -> PortState {
+    match state {
+        BridgePortState::Listening => PortState::Listening,
+        BridgePortState::Learning => PortState::Learning,
+        BridgePortState::Forwarding => PortState::Forwarding,
+        BridgePortState::Blocking => PortState::Blocking,
+        _ => PortState::Disabled,
     }
 }
 
@@ -127,6 +157,11 @@ fn oper_state(state: State) -> OperState {
     }
 }
 
+/// Whether the kernel found that somebody else on the link has this address.
+pub fn is_duplicate(message: &AddressMessage) -> bool {
+    message.header.flags.contains(AddressHeaderFlags::Dadfailed)
+}
+
 /// Reads an address, and the link that it belongs to.
 pub fn address(message: &AddressMessage) -> Option<(IfIndex, Address)> {
     let mut local = None;
@@ -144,8 +179,7 @@ pub fn address(message: &AddressMessage) -> Option<(IfIndex, Address)> {
     }
     // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL otherwise.
     let net = IpNet::new(local.or(plain)?, message.header.prefix_len).ok()?;
-    let tentative_failed = message.header.flags.contains(AddressHeaderFlags::Dadfailed);
-    (!tentative_failed).then_some((IfIndex(message.header.index), Address { net, ours }))
+    Some((IfIndex(message.header.index), Address { net, ours }))
 }
 
 /// Reads those routes that [`route`] can read.

@@ -80,12 +80,24 @@ pub struct Link {
     pub port: Option<Port>,
     /// A bridge that sorts frames by VLAN.
     pub vlan_filtering: bool,
+    /// A bridge that runs a spanning tree.
+    pub stp: bool,
+    /// `IFLA_QDISC`: kind of the root queueing discipline.
+    pub qdisc: Option<String>,
+    /// It asks for MACs; without, `IFF_NOARP`.
+    pub arp: bool,
+    /// `IFLA_LINK` of a link that is no end: the one in this namespace that it stands on.
+    pub lower: Option<IfIndex>,
+    /// How it wraps packets up.
+    pub tunnel: Option<Tunnel>,
     /// Id of the XDP program that is attached, whoever's.
     pub xdp: Option<u32>,
     /// The other end of a pair.
     pub peer: Option<PeerRef>,
     /// IPv4 and IPv6 addresses, in the kernel's order.
     pub addresses: Vec<Address>,
+    /// Addresses that the kernel does not use, since somebody else on the link has them (RFC 4862, 5.4).
+    pub duplicates: Vec<IpAddr>,
 }
 
 /// Kinds of device that matter here.
@@ -114,10 +126,56 @@ impl LinkKind {
 /// A port of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// It forwards; the spanning tree may forbid it, or its carrier is missing.
-    pub forwarding: bool,
+    /// What the spanning tree, or a missing carrier, lets it do.
+    pub state: PortState,
     /// It talks to no other isolated port.
     pub isolated: bool,
+}
+
+/// `BR_STATE_*`, `include/uapi/linux/if_bridge.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// Takes nothing: no carrier, or somebody said so.
+    Disabled,
+    /// Listens to the spanning tree.
+    Listening,
+    /// Learns addresses, and does not forward yet.
+    Learning,
+    /// Forwards.
+    Forwarding,
+    /// The spanning tree needs it closed.
+    Blocking,
+}
+
+impl PortState {
+    /// The word that `bridge link` has for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Listening => "listening",
+            Self::Learning => "learning",
+            Self::Forwarding => "forwarding",
+            Self::Blocking => "blocking",
+        }
+    }
+}
+
+impl Port {
+    /// Whether it forwards.
+    #[must_use]
+    pub fn forwarding(&self) -> bool {
+        self.state == PortState::Forwarding
+    }
+}
+
+/// How a link wraps packets up to send them by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Bytes that it puts around a packet, at the least: what the link below it must take more.
+    pub overhead: u32,
+    /// Where it sends them, where that is one place.
+    pub remote: Option<IpAddr>,
 }
 
 /// Where the other end of a pair is, as this end's namespace tells it.

@@ -414,9 +414,15 @@ fn plain(index: IfIndex, name: &str, kind: LinkKind) -> Link {
         newborn: false,
         port: None,
         vlan_filtering: false,
+        stp: false,
+        qdisc: None,
+        arp: true,
+        lower: None,
+        tunnel: None,
         xdp: None,
         master: None,
         peer,
         addresses: Vec::new(),
+        duplicates: Vec::new(),
     }
 }
