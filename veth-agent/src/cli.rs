@@ -73,6 +73,8 @@ pub enum Command {
     List(ListArgs),
     /// Show what is attached where, in which place, and what this kernel offers.
     Status(StatusArgs),
+    /// Say what is wrong and how to mend it; exit 3 when something is.
+    Doctor(DoctorArgs),
     /// Node daemon: attach to every end, keep up with changes, serve metrics.
     Run(RunArgs),
     /// Take our programs, pins and journaled changes off, and nothing else.
@@ -163,7 +165,7 @@ pub struct StatusArgs {
     pub measure: Option<Duration>,
 }
 
-/// Formats of `status`.
+/// Formats of `status` and `doctor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum StatusOutput {
     /// For people.
@@ -171,6 +173,17 @@ pub enum StatusOutput {
     Table,
     /// One document.
     Json,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// What to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: StatusOutput,
+    /// Only what concerns this pair, or the ends in this namespace.
+    #[arg(value_name = "PAIR|NETNS")]
+    pub name: Option<String>,
 }
 
 /// Options of `run`.

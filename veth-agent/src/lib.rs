@@ -8,6 +8,7 @@ pub mod collect;
 pub mod command;
 pub mod config;
 pub mod datapath;
+pub mod diagnose;
 pub mod export;
 pub mod fastpath;
 pub mod firewall;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod detach;
+mod doctor;
 mod escape;
 mod fast_path_view;
 mod list;
@@ -33,6 +34,8 @@ pub enum Failure {
     Invalid(Vec<String>),
     /// Failed while doing it. Exit 1.
     Failed(Vec<String>),
+    /// `doctor` found a problem, and has said so. Exit 3.
+    Found,
 }
 
 impl Failure {
@@ -42,6 +45,7 @@ impl Failure {
         match self {
             Self::Invalid(_) => 2,
             Self::Failed(_) => 1,
+            Self::Found => 3,
         }
     }
 
@@ -50,6 +54,7 @@ impl Failure {
     pub fn lines(&self) -> &[String] {
         match self {
             Self::Invalid(lines) | Self::Failed(lines) => lines,
+            Self::Found => &[],
         }
     }
 
@@ -69,6 +74,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Delete(args) => apply::delete(&pins, &args),
         Command::List(args) => list::list(&pins, args.output),
         Command::Status(args) => status::status(&pins, &args),
+        Command::Doctor(args) => doctor::doctor(&pins, &args),
         Command::Run(args) => run::run(&pins, &args),
         Command::Detach(args) => detach::detach(&pins, &args),
         Command::Completions { shell } => {

@@ -233,14 +233,14 @@ fn assigned(message: &NsidMessage) -> Option<i32> {
     })
 }
 
-fn select<T>(
+pub(super) fn select<T>(
     answers: Vec<RouteNetlinkMessage>,
     wanted: impl FnMut(RouteNetlinkMessage) -> Option<T>,
 ) -> Vec<T> {
     answers.into_iter().filter_map(wanted).collect()
 }
 
-async fn dump(
+pub(super) async fn dump(
     connection: &Connection,
     what: &'static str,
     request: RouteNetlinkMessage,

@@ -4,6 +4,7 @@
 mod connection;
 mod dump;
 mod ethtool;
+mod path;
 mod raw;
 mod request;
 
@@ -12,6 +13,7 @@ pub use dump::{
     addresses, link, links, nsid_of, policy_rules, qdiscs, root_qdisc, routes, tc_filters,
 };
 pub use ethtool::{has_family, offloads, switch_offloads};
+pub use path::{all_qdiscs, cached_routes, neighbours, route_to};
 pub use raw::{attributes, dump, nested, text, xfrm_policies};
 pub use request::*;
 

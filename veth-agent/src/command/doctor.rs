@@ -1,0 +1,138 @@
+//! `veth-agent doctor`.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use serde::Serialize;
+
+use super::{Failure, escape, netns_view::NetnsView, print, say_unseen, seen_hooks};
+use crate::{
+    cli::{DoctorArgs, StatusOutput},
+    datapath::Pins,
+    diagnose::{self, Case, Certainty, Evidence, Finding, Severity},
+    inventory::{self, Depth, Snapshot},
+    types::EndId,
+};
+
+/// Prints what is wrong.
+pub fn doctor(pins: &Pins, args: &DoctorArgs) -> Result<(), Failure> {
+    let snapshot = inventory::snapshot(Depth::Routes).map_err(Failure::failed)?;
+    let hooks = seen_hooks(pins, &snapshot);
+    let facts = diagnose::gather(pins, &snapshot, &hooks);
+    let case = Case::new(&snapshot, &facts);
+    let mut findings = diagnose::diagnose(&case);
+    if let Some(name) = &args.name {
+        let about = diagnose::about(&case, name);
+        findings.retain(|finding| about.concerns(finding));
+        findings.extend(about.missing());
+    }
+    let unread = facts.values().flat_map(|facts| facts.unread.iter().cloned()).collect();
+    let document = Document::new(&case, &findings, unread);
+    let text = match args.output {
+        StatusOutput::Json => serde_json::to_string(&document).map_err(Failure::failed)? + "\n",
+        StatusOutput::Table => document.text(),
+    };
+    say_unseen(&snapshot);
+    print(text.as_bytes())?;
+    if findings.is_empty() { Ok(()) } else { Err(Failure::Found) }
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema_version: u32,
+    pairs: usize,
+    namespaces: usize,
+    findings: Vec<FindingView>,
+    /// What could not be read, and why: nothing is known of it.
+    unread: BTreeSet<String>,
+}
+
+#[derive(Serialize)]
+struct FindingView {
+    check: &'static str,
+    severity: Severity,
+    certainty: Certainty,
+    pair: Option<String>,
+    netns: Option<NetnsView>,
+    interface: Option<String>,
+    what: String,
+    evidence: Vec<Evidence>,
+    /// For a shell; several commands are joined by `&&`.
+    mend: Option<String>,
+    #[serde(skip)]
+    commands: Vec<String>,
+}
+
+impl Document {
+    fn new(case: &Case<'_>, findings: &[Finding], unread: BTreeSet<String>) -> Self {
+        let snapshot = case.snapshot;
+        Self {
+            schema_version: 1,
+            pairs: case.pairs.len(),
+            namespaces: snapshot.namespaces.len(),
+            findings: findings.iter().map(|it| FindingView::new(snapshot, it)).collect(),
+            unread,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for finding in &self.findings {
+            text.push_str(&finding.text());
+            text.push('\n');
+        }
+        for unread in &self.unread {
+            // Writing into a string does not fail.
+            let _ = writeln!(text, "not known: {}", escape(unread));
+        }
+        let pairs = plural(self.pairs, "pair");
+        let namespaces = plural(self.namespaces, "namespace");
+        let _ = match self.findings.len() {
+            0 => writeln!(text, "nothing wrong with {pairs} in {namespaces}"),
+            found => writeln!(text, "{} in {pairs}, {namespaces}", plural(found, "problem")),
+        };
+        text
+    }
+}
+
+fn plural(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+impl FindingView {
+    fn new(snapshot: &Snapshot, finding: &Finding) -> Self {
+        let of = |link: EndId| Some((snapshot.namespaces.get(&link.netns)?, link));
+        let place = finding.link.and_then(of);
+        let interface = place.and_then(|(netns, link)| netns.links.get(&link.ifindex));
+        Self {
+            check: finding.check,
+            severity: finding.severity,
+            certainty: finding.certainty,
+            pair: finding.pair.clone(),
+            netns: place.map(|(netns, _)| NetnsView::new(snapshot, netns)),
+            interface: interface.map(|link| link.name.clone()),
+            what: finding.what.clone(),
+            evidence: finding.evidence.clone(),
+            mend: (!finding.mend.is_empty()).then(|| finding.mend.join(" && ")),
+            commands: finding.mend.clone(),
+        }
+    }
+
+    /// A line for what is wrong, one for each piece of evidence, and one for each command.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let certainty = match self.certainty {
+            Certainty::Certain => String::new(),
+            less => format!(" ({})", less.as_str()),
+        };
+        let severity = self.severity.as_str();
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "{severity}: {}{certainty}", escape(&self.what));
+        for Evidence { fact, source } in &self.evidence {
+            let _ = writeln!(text, "  {}  [{source}]", escape(fact));
+        }
+        for command in &self.commands {
+            let _ = writeln!(text, "  mend: {}", escape(command));
+        }
+        text
+    }
+}

@@ -1,0 +1,61 @@
+//! What a name on the command line stands for.
+
+use std::collections::BTreeSet;
+
+use super::{Case, Certainty, Evidence, Finding, Severity};
+use crate::types::{EndId, NetnsCookie};
+
+/// A pair, or the ends in a namespace, that somebody asked for.
+#[derive(Clone, Debug)]
+pub struct About {
+    name: String,
+    ends: BTreeSet<EndId>,
+    namespaces: BTreeSet<NetnsCookie>,
+}
+
+/// What `name` stands for: a pair, a namespace, or neither.
+#[must_use]
+pub fn about(case: &Case<'_>, name: &str) -> About {
+    let named =
+        case.snapshot.namespaces.values().filter(|netns| {
+            case.label(netns) == name || netns.names.iter().any(|known| known == name)
+        });
+    let namespaces: BTreeSet<_> = named.map(|netns| netns.cookie).collect();
+    let pairs = case.pairs.iter().filter(|pair| pair.name == name);
+    let mut ends: BTreeSet<_> = pairs.flat_map(|pair| pair.ends().collect::<Vec<_>>()).collect();
+    ends.extend(case.snapshot.ends().filter(|end| namespaces.contains(&end.netns)));
+    About { name: name.to_owned(), ends, namespaces }
+}
+
+impl About {
+    /// Whether a finding is about it.
+    #[must_use]
+    pub fn concerns(&self, finding: &Finding) -> bool {
+        let links = finding.link.iter().chain(&finding.others);
+        finding.pair.as_ref() == Some(&self.name)
+            || links
+                .into_iter()
+                .any(|link| self.ends.contains(link) || self.namespaces.contains(&link.netns))
+    }
+
+    /// The finding that there is no such thing.
+    #[must_use]
+    pub fn missing(&self) -> Option<Finding> {
+        let there = !self.ends.is_empty() || !self.namespaces.is_empty();
+        let evidence = Evidence {
+            fact: "a deleted end, or namespace, takes both ends with it".to_owned(),
+            source: "drivers/net/veth.c".to_owned(),
+        };
+        (!there).then(|| Finding {
+            check: "gone",
+            severity: Severity::Error,
+            certainty: Certainty::Certain,
+            link: None,
+            others: Vec::new(),
+            pair: Some(self.name.clone()),
+            what: format!("there is no pair and no namespace {:?}", self.name),
+            evidence: vec![evidence],
+            mend: vec!["veth-agent apply -f FILE".to_owned()],
+        })
+    }
+}

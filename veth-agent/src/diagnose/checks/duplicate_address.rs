@@ -1,0 +1,97 @@
+//! Two ends that share an address: whoever answers first has it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use crate::{
+    diagnose::{Case, End, Finding},
+    types::EndId,
+};
+
+pub fn check(case: &Case<'_>) -> Vec<Finding> {
+    let mut shared: BTreeMap<IpAddr, BTreeSet<EndId>> = BTreeMap::new();
+    for segment in case.segments() {
+        for (address, owners) in by_address(&segment) {
+            // One namespace may have an address on several links.
+            let namespaces: BTreeSet<_> = owners.iter().map(|owner| owner.netns).collect();
+            if namespaces.len() > 1 {
+                shared.entry(address).or_default().extend(owners);
+            }
+        }
+    }
+    let found = shared.iter().filter_map(|(address, owners)| finding(case, *address, owners));
+    found.chain(refused(case, &shared)).collect()
+}
+
+fn by_address(segment: &[End<'_>]) -> BTreeMap<IpAddr, BTreeSet<EndId>> {
+    let mut owners: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for end in segment {
+        let kept = end.addresses().map(|net| net.addr());
+        for address in kept.chain(end.link.duplicates.iter().copied()) {
+            owners.entry(address).or_default().insert(end.id);
+        }
+    }
+    owners
+}
+
+fn finding(case: &Case<'_>, address: IpAddr, owners: &BTreeSet<EndId>) -> Option<Finding> {
+    let names: Vec<_> = owners.iter().map(|owner| case.name(*owner)).collect();
+    // The last one gives way: a host's own come first.
+    let last = owners.iter().max_by_key(|owner| (owner.netns != case.snapshot.host, **owner))?;
+    let end = case.end(*last)?;
+    let what = format!("{} have the same address {address}", names.join(" and "));
+    let mut finding = Finding::error("duplicate-address", end.id, what)
+        .because(format!("{} owners on one segment", owners.len()), "RTM_GETADDR");
+    finding.others.extend(owners);
+    Some(renumber(case, &end, address, finding))
+}
+
+/// Gives an end another address of the same subnet; routes that go with the old one come again.
+fn renumber(case: &Case<'_>, end: &End<'_>, address: IpAddr, finding: Finding) -> Finding {
+    let own = end.link.addresses.iter().map(|own| own.net).find(|own| own.addr() == address);
+    let Some(net) = own.or_else(|| subnet_of(case, address)) else { return finding };
+    let Some(free) = case.free_address(net) else { return finding };
+    let (length, link) = (net.prefix_len(), end.word());
+    let commands = [
+        format!("addr del {address}/{length} dev {link}"),
+        format!("addr add {free}/{length} dev {link}"),
+    ];
+    let lost = end.netns.routes.iter().filter(|route| {
+        route.dev == end.id.ifindex
+            && route.via.is_some_and(|via| via.is_ipv4() == address.is_ipv4())
+    });
+    let again = lost.map(|route| format!("route replace {}", case.route_words(end, route)));
+    let commands = commands.into_iter().chain(again);
+    commands.fold(finding, |finding, command| finding.mended_by(case.ip(end.netns, &command)))
+}
+
+/// The subnet in which another owner has an address.
+fn subnet_of(case: &Case<'_>, address: IpAddr) -> Option<IpNet> {
+    let owner = case.owners(address).next()?;
+    owner.addresses().find(|net| net.addr() == address)
+}
+
+/// Addresses that the kernel itself found taken, by somebody whom nobody here sees.
+fn refused<'a>(
+    case: &'a Case<'_>,
+    shared: &'a BTreeMap<IpAddr, BTreeSet<EndId>>,
+) -> impl Iterator<Item = Finding> + use<'a> {
+    case.ends().flat_map(move |end| {
+        let unknown = end.link.duplicates.iter().filter(|address| !shared.contains_key(address));
+        let findings: Vec<_> = unknown
+            .map(|address| {
+                let what = format!("{}: somebody else has {address}", case.name_of(&end));
+                Finding::error("duplicate-address", end.id, what)
+                    .because("duplicate address detection failed", "IFA_F_DADFAILED")
+                    .mended_by(
+                        case.ip(end.netns, &format!("addr del {address} dev {}", end.word())),
+                    )
+            })
+            .collect();
+        findings
+    })
+}

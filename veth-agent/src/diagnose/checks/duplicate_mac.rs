@@ -1,0 +1,49 @@
+//! Two ends that share a MAC on one segment: a bridge sends to the one that it heard last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    diagnose::{Case, Finding},
+    types::{EndId, MacAddr},
+};
+
+pub fn check(case: &Case<'_>) -> Vec<Finding> {
+    let mut shared: BTreeSet<(MacAddr, BTreeSet<EndId>)> = BTreeSet::new();
+    let mut taken = BTreeSet::new();
+    for segment in case.layer_two() {
+        let mut owners: BTreeMap<MacAddr, BTreeSet<EndId>> = BTreeMap::new();
+        for end in segment {
+            if let Some(mac) = end.link.mac {
+                owners.entry(mac).or_default().insert(end.id);
+                taken.insert(mac);
+            }
+        }
+        shared.extend(owners.into_iter().filter(|(_, owners)| owners.len() > 1));
+    }
+    shared.iter().filter_map(|(mac, owners)| finding(case, *mac, owners, &taken)).collect()
+}
+
+fn finding(
+    case: &Case<'_>,
+    mac: MacAddr,
+    owners: &BTreeSet<EndId>,
+    taken: &BTreeSet<MacAddr>,
+) -> Option<Finding> {
+    let names: Vec<_> = owners.iter().map(|owner| case.name(*owner)).collect();
+    let last = owners.iter().max_by_key(|owner| (owner.netns != case.snapshot.host, **owner))?;
+    let end = case.end(*last)?;
+    let what = format!("{} have the same MAC {mac}", names.join(" and "));
+    let command = format!("link set dev {} address {}", end.word(), free_mac(mac, taken)?);
+    let mut finding = Finding::error("duplicate-mac", end.id, what)
+        .because(format!("{} owners on one segment", owners.len()), "IFLA_ADDRESS")
+        .mended_by(case.ip(end.netns, &command));
+    finding.others.extend(owners);
+    Some(finding)
+}
+
+/// A locally administered MAC (IEEE 802, 8.2.2) that nobody seen here has.
+fn free_mac(mac: MacAddr, taken: &BTreeSet<MacAddr>) -> Option<MacAddr> {
+    let MacAddr([_, b, c, d, e, _]) = mac;
+    let mut candidates = (0..=255).map(|last| MacAddr([0x02, b, c, d, e, last]));
+    candidates.find(|candidate| !taken.contains(candidate))
+}

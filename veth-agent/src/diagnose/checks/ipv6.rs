@@ -1,0 +1,25 @@
+//! IPv6 switched off where the other side uses it.
+
+use std::net::IpAddr;
+
+use crate::diagnose::{Case, End, Finding, quote};
+
+pub fn check(case: &Case<'_>) -> Vec<Finding> {
+    let ends = case.ends().filter(|end| end.carries() && !end.serves_another());
+    ends.filter_map(|end| switched_off(case, &end)).collect()
+}
+
+fn switched_off(case: &Case<'_>, end: &End<'_>) -> Option<Finding> {
+    let disabled = case.facts(end.netns)?.links.get(&end.id.ifindex)?.ipv6_disabled;
+    let peer = case.peer(end).filter(|_| disabled)?;
+    let beyond = case.bridge(&peer).and_then(|bridge| case.end(bridge.id())).unwrap_or(peer);
+    let address = beyond.addresses().map(|net| net.addr()).find(IpAddr::is_ipv6)?;
+    let switch = format!("net/ipv6/conf/{}/disable_ipv6", end.link.name);
+    let what = format!("IPv6 is switched off on {}", case.name_of(end));
+    Some(
+        Finding::warning("ipv6-disabled", end.id, what)
+            .because(format!("{switch} is 1"), "/proc/sys")
+            .because(format!("{} has {address}", case.name_of(&beyond)), "RTM_GETADDR")
+            .mended_by(case.inside(end.netns, &format!("sysctl -w {}=0", quote(&switch)))),
+    )
+}

@@ -1,0 +1,100 @@
+//! Neighbours that do not answer, or that are sent to where they are not.
+
+use crate::{
+    diagnose::{Case, Certainty, End, Finding, Neighbour, NeighbourState},
+    types::MacAddr,
+};
+
+/// What nobody has asked for in so many seconds tells of another time.
+const RECENT: u32 = 30;
+
+pub fn check(case: &Case<'_>) -> Vec<Finding> {
+    let mut found: Vec<_> = case
+        .ends()
+        .filter(|end| end.carries() && !end.serves_another() && !end.link.arp)
+        .filter(|end| end.addresses().next().is_some())
+        .map(|end| silent(case, &end))
+        .collect();
+    for (cookie, facts) in case.facts {
+        let Some(netns) = case.snapshot.namespaces.get(cookie) else { continue };
+        for neighbour in &facts.neighbours {
+            if let Some(end) = case.end(netns.end(neighbour.dev)) {
+                found.extend(
+                    owner(case, &end, neighbour)
+                        .and_then(|owner| of_neighbour(case, &end, neighbour, &owner)),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// An end that neither asks nor answers.
+fn silent(case: &Case<'_>, end: &End<'_>) -> Finding {
+    let what = format!("{} answers no ARP", case.name_of(end));
+    Finding::error("neighbour", end.id, what)
+        .because("IFF_NOARP is set", "RTM_GETLINK")
+        .mended_by(case.ip(end.netns, &format!("link set dev {} arp on", end.word())))
+}
+
+/// Who has the address, on the other side of a link.
+fn owner<'a>(case: &Case<'a>, end: &End<'_>, neighbour: &Neighbour) -> Option<End<'a>> {
+    let beyond = case.beyond(end);
+    case.owners(neighbour.address).find(|owner| beyond.contains(&owner.id) && owner.carries())
+}
+
+fn of_neighbour(
+    case: &Case<'_>,
+    end: &End<'_>,
+    neighbour: &Neighbour,
+    owner: &End<'_>,
+) -> Option<Finding> {
+    let mac = owner.link.mac?;
+    let mut finding = match neighbour.state {
+        NeighbourState::Permanent if neighbour.mac != Some(mac) => {
+            misled(case, end, neighbour, owner, mac)
+        }
+        // An end without ARP is a finding of its own.
+        NeighbourState::Unanswered { age } if age <= RECENT && owner.link.arp => {
+            unanswered(case, end, neighbour, owner, age)
+        }
+        _ => return None,
+    };
+    finding.others.push(owner.id);
+    Some(finding)
+}
+
+fn misled(
+    case: &Case<'_>,
+    end: &End<'_>,
+    neighbour: &Neighbour,
+    owner: &End<'_>,
+    mac: MacAddr,
+) -> Finding {
+    let address = neighbour.address;
+    let what = format!("{} sends to a wrong MAC for {address}", case.name_of(end));
+    let told = neighbour.mac.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
+    let command =
+        format!("neighbour replace {address} lladdr {mac} dev {} nud permanent", end.word());
+    Finding::error("neighbour", end.id, what)
+        .because(format!("a permanent entry says {told}"), "RTM_GETNEIGH")
+        .because(format!("{} has {mac}", case.name_of(owner)), "IFLA_ADDRESS")
+        .mended_by(case.ip(end.netns, &command))
+}
+
+fn unanswered(
+    case: &Case<'_>,
+    end: &End<'_>,
+    neighbour: &Neighbour,
+    owner: &End<'_>,
+    age: u32,
+) -> Finding {
+    let address = neighbour.address;
+    let what = format!("{} gets no answer from {address}", case.name_of(end));
+    let command = format!("neighbour flush to {address} dev {}", end.word());
+    Finding::warning("neighbour", end.id, what)
+        .because(format!("asked in vain {age} s ago"), "RTM_GETNEIGH")
+        .because(format!("{} has it", case.name_of(owner)), "RTM_GETADDR")
+        .only(Certainty::Likely)
+        .mended_by(case.ip(end.netns, &command))
+}

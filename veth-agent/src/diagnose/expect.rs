@@ -1,0 +1,99 @@
+//! Who must be able to send to whom by which link, if the cables are to be of any use.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{Case, case::End};
+use crate::types::{EndId, NetnsCookie};
+
+/// One link, and an address that lies behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The link: an end, or a bridge.
+    pub from: EndId,
+    /// The address.
+    pub to: IpAddr,
+    /// The link that has it.
+    pub owner: EndId,
+}
+
+/// Everything that is to be expected of pairs that carry packets.
+#[must_use]
+pub fn expectations(case: &Case<'_>) -> Vec<Expectation> {
+    let mut found: Vec<_> = case.ends().flat_map(|end| of_end(case, &end)).collect();
+    for bridge in &case.bridges {
+        let Some(own) = case.end(bridge.id()) else { continue };
+        for (port, far) in bridge.far_ends(case.snapshot) {
+            let far = case.end(far).filter(|far| far.carries() && !far.serves_another());
+            if let Some(far) = far.filter(|_| port.carrier) {
+                found.extend(between(&own, &far));
+            }
+        }
+    }
+    found
+}
+
+fn of_end(case: &Case<'_>, end: &End<'_>) -> Vec<Expectation> {
+    let Some(peer) = case.peer(end) else { return Vec::new() };
+    if !end.carries() || !peer.carries() || end.serves_another() {
+        return Vec::new();
+    }
+    match case.bridge(&peer).map(|bridge| bridge.id()) {
+        Some(bridge) => case.end(bridge).map(|bridge| between(end, &bridge)).unwrap_or_default(),
+        None if peer.link.master.is_some() => Vec::new(),
+        None => between(end, &peer),
+    }
+}
+
+/// One address of each family that both have a use for: one in a subnet of the sender's, if there is
+/// one. A second address on an end, for a service, is its owner's matter.
+fn between(from: &End<'_>, to: &End<'_>) -> Vec<Expectation> {
+    let own: Vec<IpNet> = from.addresses().collect();
+    let mut found = Vec::new();
+    for ipv4 in [true, false] {
+        let of_family = |net: &IpNet| net.addr().is_ipv4() == ipv4;
+        let usable = own.iter().any(of_family) || (own.is_empty() && has_routes(from));
+        let addresses: Vec<IpNet> = to.addresses().filter(of_family).filter(|_| usable).collect();
+        let near = |net: &&IpNet| own.iter().any(|own| own.contains(&net.addr()));
+        if let Some(net) = addresses.iter().find(near).or(addresses.first()) {
+            found.push(Expectation { from: from.id, to: net.addr(), owner: to.id });
+        }
+    }
+    found
+}
+
+/// Whether a namespace sends anything but link-local traffic over a link.
+#[must_use]
+pub fn has_routes(end: &End<'_>) -> bool {
+    let special = |net: IpNet| match net {
+        IpNet::V4(net) => net.addr().is_multicast() || net.addr().is_link_local(),
+        IpNet::V6(net) => net.addr().is_multicast() || net.addr().is_unicast_link_local(),
+    };
+    end.netns.routes.iter().any(|route| route.dev == end.id.ifindex && !special(route.to))
+}
+
+/// Addresses from which a namespace sends over an end although another of its links has them.
+pub fn borrowed_sources(end: &End<'_>) -> BTreeSet<IpAddr> {
+    let routes = end.netns.routes.iter().filter(|route| route.dev == end.id.ifindex);
+    routes.filter_map(|route| route.source).filter(|source| !end.has(*source)).collect()
+}
+
+/// What each namespace's kernel is to be asked: how it would send to these addresses.
+#[must_use]
+pub fn questions(case: &Case<'_>) -> BTreeMap<NetnsCookie, BTreeSet<IpAddr>> {
+    let mut questions: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for Expectation { from, to, .. } in expectations(case) {
+        questions.entry(from.netns).or_default().insert(to);
+    }
+    for end in case.ends() {
+        if let Some(peer) = case.snapshot.peer_of(end.id) {
+            let sources = borrowed_sources(&end);
+            questions.entry(peer.netns).or_default().extend(sources);
+        }
+    }
+    questions
+}

@@ -1,0 +1,129 @@
+//! What is asked of each namespace beside its links, addresses and routes. Plain data.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use crate::{
+    fastpath::EndFacts,
+    firewall::{Chain, Rule},
+    types::{IfIndex, MacAddr},
+};
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Switches of each link that is an end or a bridge.
+    pub links: BTreeMap<IfIndex, LinkFacts>,
+    /// `net.ipv4.ip_forward`.
+    pub forwards_ipv4: bool,
+    /// `net.ipv6.conf.all.forwarding`.
+    pub forwards_ipv6: bool,
+    /// Neighbours.
+    pub neighbours: Vec<Neighbour>,
+    /// Queueing disciplines that dropped something.
+    pub qdiscs: Vec<Qdisc>,
+    /// How the kernel would send to the addresses that were asked for.
+    pub routes: BTreeMap<IpAddr, Result<Way, Refusal>>,
+    /// Path MTUs that the kernel has learned, in bytes.
+    pub path_mtus: Vec<PathMtu>,
+    /// Rules of firewalls; looked at only where packets of others pass.
+    pub firewall: Firewall,
+    /// What stands on the hooks of ends, where ours is not alone.
+    pub hooks: BTreeMap<IfIndex, EndFacts>,
+    /// What could not be read, and why.
+    pub unread: BTreeSet<String>,
+}
+
+/// Switches of a link, `/proc/sys/net`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// `net.ipv4.conf.IF.forwarding`.
+    pub forwards_ipv4: bool,
+    /// The larger one of `net.ipv4.conf.{all,IF}.rp_filter`; 1 is strict.
+    pub rp_filter: u8,
+    /// `net.ipv6.conf.IF.disable_ipv6`.
+    pub ipv6_disabled: bool,
+}
+
+/// An entry of a neighbour table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The link.
+    pub dev: IfIndex,
+    /// Who.
+    pub address: IpAddr,
+    /// What it is thought to be.
+    pub mac: Option<MacAddr>,
+    /// What is known of it.
+    pub state: NeighbourState,
+}
+
+/// `NUD_*`, `include/uapi/linux/neighbour.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// Nobody has answered.
+    Unanswered {
+        /// Seconds since it became so.
+        age: u32,
+    },
+    /// Somebody has.
+    Known,
+    /// An operator said so.
+    Permanent,
+}
+
+/// A queueing discipline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Qdisc {
+    /// The link.
+    pub dev: IfIndex,
+    /// Its kind.
+    pub kind: String,
+    /// It is the root.
+    pub root: bool,
+    /// Packets that it has sent.
+    pub sent: u64,
+    /// Packets that it has dropped.
+    pub drops: u32,
+    /// Packets that wait in it.
+    pub queued: u32,
+}
+
+/// Where a packet would go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The link.
+    pub dev: IfIndex,
+    /// Through whom.
+    pub via: Option<IpAddr>,
+    /// From which address.
+    pub source: Option<IpAddr>,
+}
+
+/// Why a packet would not go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+/// What the kernel has learned of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathMtu {
+    /// To whom.
+    pub to: IpAddr,
+    /// By which link.
+    pub dev: IfIndex,
+    /// Bytes.
+    pub mtu: u32,
+}
+
+/// Firewalls of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Firewall {
+    /// Base chains of nftables.
+    pub chains: Vec<Chain>,
+    /// Rules that drop or reject.
+    pub rules: Vec<Rule>,
+    /// `net.bridge.bridge-nf-call-*`.
+    pub bridge_calls_ip: bool,
+}

@@ -1,0 +1,101 @@
+//! Looks at each namespace, once. Changes nothing.
+
+mod path;
+mod sysctl;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{Case, Facts, Firewall, expect};
+use crate::{
+    datapath::{EndHooks, Pins},
+    fastpath, firewall,
+    inventory::{Link, LinkKind, Namespace, Snapshot},
+    netns,
+    types::{EndId, NetnsCookie},
+};
+
+/// Looks at all namespaces of a snapshot that was taken with its routes. `hooks` are our programs on
+/// its ends.
+#[must_use]
+pub fn gather(
+    pins: &Pins,
+    snapshot: &Snapshot,
+    hooks: &BTreeMap<EndId, EndHooks>,
+) -> BTreeMap<NetnsCookie, Facts> {
+    let nothing = BTreeMap::new();
+    let questions = expect::questions(&Case::new(snapshot, &nothing));
+    let mut facts = BTreeMap::new();
+    for netns in snapshot.namespaces.values().filter(|netns| matters(netns)) {
+        let asked = questions.get(&netns.cookie);
+        let looked = netns::within_known(&netns.path, netns.cookie, || {
+            let mut facts = within(netns, asked);
+            look_ahead(pins, netns, hooks, &mut facts);
+            facts
+        });
+        // One that is gone by now has no facts.
+        if let Ok(looked) = looked {
+            facts.insert(netns.cookie, looked);
+        }
+    }
+    facts
+}
+
+/// Whether a namespace has anything to do with pairs.
+fn matters(netns: &Namespace) -> bool {
+    netns.links.values().any(|link| link.kind.is_paired())
+}
+
+fn within(netns: &Namespace, asked: Option<&BTreeSet<IpAddr>>) -> Facts {
+    let mut facts = Facts {
+        forwards_ipv4: sysctl::forwards_ipv4(),
+        forwards_ipv6: sysctl::forwards_ipv6(),
+        ..Facts::default()
+    };
+    let links = netns.links.values().filter(|link| matters_too(link));
+    facts.links = links.map(|link| (link.index, sysctl::of_link(&link.name))).collect();
+    if let Err(error) = path::ask(&mut facts, asked.into_iter().flatten().copied()) {
+        facts.unread.insert(error.to_string());
+    }
+    facts.firewall = firewall(&mut facts.unread);
+    facts
+}
+
+fn matters_too(link: &Link) -> bool {
+    link.kind.is_paired() || link.kind == LinkKind::Bridge
+}
+
+fn firewall(unread: &mut BTreeSet<String>) -> Firewall {
+    let mut note = |found: Result<Vec<firewall::Rule>, String>| {
+        found.unwrap_or_else(|why| {
+            unread.insert(why);
+            Vec::new()
+        })
+    };
+    let mut rules = note(firewall::nft_rules());
+    rules.extend(note(firewall::legacy_rules()));
+    let bridge_calls_ip = firewall::bridge_calls_ip();
+    let chains = firewall::base_chains().unwrap_or_else(|why| {
+        unread.insert(why);
+        Vec::new()
+    });
+    Firewall { chains, rules, bridge_calls_ip }
+}
+
+/// Names what runs ahead of our programs, where anything does.
+fn look_ahead(
+    pins: &Pins,
+    netns: &Namespace,
+    hooks: &BTreeMap<EndId, EndHooks>,
+    facts: &mut Facts,
+) {
+    for link in netns.links.values() {
+        let Some(hooks) = hooks.get(&netns.end(link.index)) else { continue };
+        let crowded = [hooks.ingress, hooks.egress].into_iter().flatten().any(|hook| hook.of > 1);
+        if crowded && let Ok(found) = fastpath::look_at_end(pins, netns.cookie, link) {
+            facts.hooks.insert(link.index, found);
+        }
+    }
+}

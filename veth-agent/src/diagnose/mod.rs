@@ -1,0 +1,29 @@
+//! Why it does not work. What is there is looked at once ([`gather`]); then each check, a pure function
+//! in a file of its own, says what is wrong, by what it knows that, and how to mend it.
+
+mod about;
+mod case;
+mod checks;
+mod expect;
+mod facts;
+mod finding;
+mod gather;
+
+pub use about::{About, about};
+pub use case::{Case, End, is_link_local, quote};
+pub use expect::{Expectation, borrowed_sources, expectations, has_routes};
+pub use facts::{
+    Facts, Firewall, LinkFacts, Neighbour, NeighbourState, PathMtu, Qdisc, Refusal, Way,
+};
+pub use finding::{Certainty, Evidence, Finding, Severity};
+pub use gather::gather;
+
+/// All that is wrong, the worst first.
+#[must_use]
+pub fn diagnose(case: &Case<'_>) -> Vec<Finding> {
+    let checks = checks::ALL.iter();
+    let mut found: Vec<_> =
+        checks.flat_map(|check| check(case)).map(|finding| case.of_pair(finding)).collect();
+    found.sort_by(|one, other| (one.severity, &one.what).cmp(&(other.severity, &other.what)));
+    found
+}
