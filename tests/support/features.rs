@@ -21,14 +21,21 @@ pub fn lacks(feature: Feature) -> bool {
         feature.state(),
         release()
     );
-    let name = feature.facts().name;
-    eprintln!("skipped: this kernel has no {name}");
+    skipped(feature.facts().name);
+    true
+}
+
+/// Notes that a test did not run, since the kernel lacks `what`.
+///
+/// # Panics
+/// When it cannot be noted.
+pub fn skipped(what: &str) {
+    eprintln!("skipped: this kernel has no {what}");
     if let Some(path) = std::env::var_os(SKIPPED_VARIABLE) {
         let noted = File::options().create(true).append(true).open(path);
-        let noted = noted.and_then(|mut file| writeln!(file, "{name}"));
+        let noted = noted.and_then(|mut file| writeln!(file, "{what}"));
         assert!(noted.is_ok(), "{noted:?}");
     }
-    true
 }
 
 /// Whether a kernel of this version and with these build options has a feature: what the table

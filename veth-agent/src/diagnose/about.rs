@@ -31,11 +31,9 @@ impl About {
     /// Whether a finding is about it.
     #[must_use]
     pub fn concerns(&self, finding: &Finding) -> bool {
-        let links = finding.link.iter().chain(&finding.others);
-        finding.pair.as_ref() == Some(&self.name)
-            || links
-                .into_iter()
-                .any(|link| self.ends.contains(link) || self.namespaces.contains(&link.netns))
+        let asked =
+            |link: &EndId| self.ends.contains(link) || self.namespaces.contains(&link.netns);
+        finding.pair.as_ref() == Some(&self.name) || finding.links().any(asked)
     }
 
     /// The finding that there is no such thing.
@@ -52,6 +50,7 @@ impl About {
             certainty: Certainty::Certain,
             link: None,
             others: Vec::new(),
+            explained_by: BTreeSet::new(),
             pair: Some(self.name.clone()),
             what: format!("there is no pair and no namespace {:?}", self.name),
             evidence: vec![evidence],

@@ -26,7 +26,7 @@ pub struct Expectation {
 pub fn expectations(case: &Case<'_>) -> Vec<Expectation> {
     let mut found: Vec<_> = case.ends().flat_map(|end| of_end(case, &end)).collect();
     for bridge in &case.bridges {
-        let Some(own) = case.end(bridge.id()) else { continue };
+        let Some(own) = case.end(bridge.id()).filter(End::carries) else { continue };
         for (port, far) in bridge.far_ends(case.snapshot) {
             let far = case.end(far).filter(|far| far.carries() && !far.serves_another());
             if let Some(far) = far.filter(|_| port.carrier) {
@@ -43,7 +43,10 @@ fn of_end(case: &Case<'_>, end: &End<'_>) -> Vec<Expectation> {
         return Vec::new();
     }
     match case.bridge(&peer).map(|bridge| bridge.id()) {
-        Some(bridge) => case.end(bridge).map(|bridge| between(end, &bridge)).unwrap_or_default(),
+        Some(bridge) => {
+            let bridge = case.end(bridge).filter(End::carries);
+            bridge.map(|bridge| between(end, &bridge)).unwrap_or_default()
+        }
         None if peer.link.master.is_some() => Vec::new(),
         None => between(end, &peer),
     }
@@ -69,11 +72,7 @@ fn between(from: &End<'_>, to: &End<'_>) -> Vec<Expectation> {
 /// Whether a namespace sends anything but link-local traffic over a link.
 #[must_use]
 pub fn has_routes(end: &End<'_>) -> bool {
-    let special = |net: IpNet| match net {
-        IpNet::V4(net) => net.addr().is_multicast() || net.addr().is_link_local(),
-        IpNet::V6(net) => net.addr().is_multicast() || net.addr().is_unicast_link_local(),
-    };
-    end.netns.routes.iter().any(|route| route.dev == end.id.ifindex && !special(route.to))
+    end.netns.routes.iter().any(|route| route.dev == end.id.ifindex && !route.is_of_the_link())
 }
 
 /// Addresses from which a namespace sends over an end although another of its links has them.

@@ -14,12 +14,12 @@ use crate::{
 /// A namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Switches of each link that is an end or a bridge.
-    pub links: BTreeMap<IfIndex, LinkFacts>,
-    /// `net.ipv4.ip_forward`.
+    /// `net.ipv4.ip_forward`; this and the next two are asked only where there are two links.
     pub forwards_ipv4: bool,
     /// `net.ipv6.conf.all.forwarding`.
     pub forwards_ipv6: bool,
+    /// `net.ipv4.conf.all.rp_filter`.
+    pub rp_filter: u8,
     /// Neighbours.
     pub neighbours: Vec<Neighbour>,
     /// Queueing disciplines that dropped something.
@@ -34,17 +34,6 @@ pub struct Facts {
     pub hooks: BTreeMap<IfIndex, EndFacts>,
     /// What could not be read, and why.
     pub unread: BTreeSet<String>,
-}
-
-/// Switches of a link, `/proc/sys/net`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkFacts {
-    /// `net.ipv4.conf.IF.forwarding`.
-    pub forwards_ipv4: bool,
-    /// The larger one of `net.ipv4.conf.{all,IF}.rp_filter`; 1 is strict.
-    pub rp_filter: u8,
-    /// `net.ipv6.conf.IF.disable_ipv6`.
-    pub ipv6_disabled: bool,
 }
 
 /// An entry of a neighbour table.
@@ -124,6 +113,4 @@ pub struct Firewall {
     pub chains: Vec<Chain>,
     /// Rules that drop or reject.
     pub rules: Vec<Rule>,
-    /// `net.bridge.bridge-nf-call-*`.
-    pub bridge_calls_ip: bool,
 }

@@ -1,5 +1,7 @@
 //! What a check says.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::types::EndId;
@@ -71,6 +73,8 @@ pub struct Finding {
     pub link: Option<EndId>,
     /// Other links that it concerns.
     pub others: Vec<EndId>,
+    /// Where anything else is wrong with one of these links, that explains it.
+    pub explained_by: BTreeSet<EndId>,
     /// The pair, where it is about one.
     pub pair: Option<String>,
     /// What is wrong, in one line.
@@ -91,6 +95,7 @@ impl Finding {
             certainty: Certainty::Certain,
             link: Some(link),
             others: Vec::new(),
+            explained_by: BTreeSet::new(),
             pair: None,
             what,
             evidence: Vec::new(),
@@ -116,6 +121,11 @@ impl Finding {
     pub fn mended_by(mut self, command: String) -> Self {
         self.mend.push(command);
         self
+    }
+
+    /// The links that it is about.
+    pub fn links(&self) -> impl Iterator<Item = &EndId> {
+        self.link.iter().chain(&self.others)
     }
 
     /// The same, said with less confidence.

@@ -9,12 +9,12 @@ mod facts;
 mod finding;
 mod gather;
 
+use std::collections::BTreeSet;
+
 pub use about::{About, about};
 pub use case::{Case, End, is_link_local, quote};
 pub use expect::{Expectation, borrowed_sources, expectations, has_routes};
-pub use facts::{
-    Facts, Firewall, LinkFacts, Neighbour, NeighbourState, PathMtu, Qdisc, Refusal, Way,
-};
+pub use facts::{Facts, Firewall, Neighbour, NeighbourState, PathMtu, Qdisc, Refusal, Way};
 pub use finding::{Certainty, Evidence, Finding, Severity};
 pub use gather::gather;
 
@@ -24,6 +24,12 @@ pub fn diagnose(case: &Case<'_>) -> Vec<Finding> {
     let checks = checks::ALL.iter();
     let mut found: Vec<_> =
         checks.flat_map(|check| check(case)).map(|finding| case.of_pair(finding)).collect();
+    let causes: BTreeSet<_> = found
+        .iter()
+        .filter(|finding| finding.explained_by.is_empty())
+        .flat_map(|finding| finding.links().copied().collect::<Vec<_>>())
+        .collect();
+    found.retain(|finding| finding.explained_by.is_disjoint(&causes));
     found.sort_by(|one, other| (one.severity, &one.what).cmp(&(other.severity, &other.what)));
     found
 }

@@ -15,6 +15,6 @@ pub use pairs::{Pair, PairState};
 pub use read::{link as read_link, read_routes};
 pub use snapshot::{
     Address, HOST, Link, LinkKind, Namespace, OperState, PeerRef, Port, PortState, Route, Snapshot,
-    Tunnel, Unseen,
+    Switches, Tunnel, Unseen,
 };
 pub use watch::{Pending, WatchError, watch};

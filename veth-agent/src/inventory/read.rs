@@ -7,14 +7,16 @@ use netlink_packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol},
     link::{
-        BridgePortState, BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind,
-        InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
-        State,
+        AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgePortState, BridgeStpState, InfoBridge,
+        InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute, LinkFlags, LinkInfo,
+        LinkLayerType, LinkMessage, LinkXdp, State,
     },
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteType},
 };
 
-use super::{Address, Link, LinkKind, OperState, PeerRef, Port, PortState, Route, tunnel};
+use super::{
+    Address, Link, LinkKind, OperState, PeerRef, Port, PortState, Route, Switches, tunnel,
+};
 use crate::{
     mark::NEWBORN_GROUP,
     netlink::{ADDRESS_PROTOCOL, ROUTE_PROTOCOL},
@@ -43,6 +45,7 @@ pub fn link(message: &LinkMessage) -> Link {
         arp: !flags.contains(LinkFlags::Noarp),
         lower: None,
         tunnel: None,
+        switches: Switches::default(),
         xdp: None,
         peer: None,
         addresses: Vec::new(),
@@ -66,6 +69,7 @@ pub fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Link(peer) => peer_index = Some(IfIndex(*peer)),
             LinkAttribute::LinkNetNsId(nsid) => peer_nsid = Some(*nsid),
             LinkAttribute::Xdp(xdp) => link.xdp = xdp.iter().find_map(xdp_program),
+            LinkAttribute::AfSpecUnspec(families) => link.switches = switches(families),
             LinkAttribute::LinkInfo(info) => read_info(&mut link, info),
             _ => {}
         }
@@ -76,6 +80,31 @@ pub fn link(message: &LinkMessage) -> Link {
         link.lower = peer_index.filter(|lower| lower.0 != 0 && *lower != link.index);
     }
     link
+}
+
+fn switches(families: &[AfSpecUnspec]) -> Switches {
+    let mut switches = Switches::default();
+    for family in families {
+        match family {
+            AfSpecUnspec::Inet(ipv4) => {
+                for conf in ipv4 {
+                    if let AfSpecInet::DevConf(conf) = conf {
+                        switches.forwards_ipv4 = conf.forwarding != 0;
+                        switches.rp_filter = u8::try_from(conf.rp_filter).unwrap_or(0);
+                    }
+                }
+            }
+            AfSpecUnspec::Inet6(ipv6) => {
+                for conf in ipv6 {
+                    if let AfSpecInet6::DevConf(conf) = conf {
+                        switches.ipv6_disabled = conf.disable_ipv6 != 0;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    switches
 }
 
 fn read_info(link: &mut Link, info: &[LinkInfo]) {

@@ -90,6 +90,8 @@ pub struct Link {
     pub lower: Option<IfIndex>,
     /// How it wraps packets up.
     pub tunnel: Option<Tunnel>,
+    /// Its switches, of both families of IP.
+    pub switches: Switches,
     /// Id of the XDP program that is attached, whoever's.
     pub xdp: Option<u32>,
     /// The other end of a pair.
@@ -167,6 +169,18 @@ impl Port {
     pub fn forwarding(&self) -> bool {
         self.state == PortState::Forwarding
     }
+}
+
+/// `net.ipv4.conf.IF` and `net.ipv6.conf.IF`, as they were when the link was read: a change of them is no
+/// event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// IPv4 packets that arrive are forwarded.
+    pub forwards_ipv4: bool,
+    /// `rp_filter`; the namespace has one for all links, and the larger one counts.
+    pub rp_filter: u8,
+    /// IPv6 is switched off.
+    pub ipv6_disabled: bool,
 }
 
 /// How a link wraps packets up to send them by another.
@@ -256,6 +270,23 @@ impl Snapshot {
     #[must_use]
     pub fn netns_named(&self, name: &str) -> Option<&Namespace> {
         self.namespaces.values().find(|netns| netns.names.iter().any(|known| known == name))
+    }
+}
+
+impl Route {
+    /// Whether it is for all that no other is for.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.to.prefix_len() == 0
+    }
+
+    /// Whether it is for link-local addresses or multicast alone, which every link has.
+    #[must_use]
+    pub fn is_of_the_link(&self) -> bool {
+        match self.to {
+            IpNet::V4(to) => to.addr().is_multicast() || to.addr().is_link_local(),
+            IpNet::V6(to) => to.addr().is_multicast() || to.addr().is_unicast_link_local(),
+        }
     }
 }
 

@@ -27,17 +27,13 @@ pub fn exits(netns: &Namespace) -> Vec<Exit> {
 
 fn exit(netns: &Namespace, route: &Route) -> Option<Exit> {
     let link = netns.links.get(&route.dev)?;
-    let tunnel = link.tunnel.is_some() && route.to.prefix_len() < route.to.max_prefix_len();
-    if !(is_default(route) || tunnel) || link.kind == LinkKind::Loopback {
+    let whole = route.to.prefix_len() == route.to.max_prefix_len();
+    let tunnel = link.tunnel.is_some() && !whole && !route.is_of_the_link();
+    if !(route.is_default() || tunnel) || link.kind == LinkKind::Loopback {
         return None;
     }
     let takes = takes(netns, link);
     Some(Exit { ifindex: route.dev, takes: route.mtu.map_or(takes, |mtu| mtu.min(takes)) })
-}
-
-/// Whether a route is for all that no other is for.
-pub fn is_default(route: &Route) -> bool {
-    route.to.prefix_len() == 0
 }
 
 /// An end whose default route leads through a host that sends on less. The host tells the sender, unless
@@ -48,7 +44,7 @@ pub fn mismatch(graph: &Graph<'_>, end: EndId) -> Option<Mismatch> {
     let near = snapshot.peer_of(end).filter(|near| near.netns != end.netns)?;
     // Where it comes from is no way out.
     let exit = graph.exits(near.netns).iter().find(|exit| exit.ifindex != near.ifindex)?;
-    let leaves = |route: &&&Route| is_default(route) && leads_to(snapshot, near, route.via);
+    let leaves = |route: &&&Route| route.is_default() && leads_to(snapshot, near, route.via);
     let sends = graph.over(end).iter().filter(leaves);
     let sends = sends.map(|route| route.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu))).max()?;
     let limit = EndId { netns: near.netns, ifindex: exit.ifindex };

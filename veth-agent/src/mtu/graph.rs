@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::IpNet;
-
 use super::{Exit, exits, takes};
 use crate::{
     inventory::{Bridge, Link, Namespace, Route, Snapshot},
@@ -109,11 +107,8 @@ impl<'a> Graph<'a> {
 /// another route over the same link.
 fn is_only_for_neighbours(route: &Route, over: &[&Route]) -> bool {
     let to = route.to;
-    let of_the_link = match to {
-        IpNet::V4(to) => to.addr().is_multicast() || to.addr().is_link_local(),
-        IpNet::V6(to) => to.addr().is_multicast() || to.addr().is_unicast_link_local(),
-    };
     let whole = to.prefix_len() == to.max_prefix_len();
     let is_gateway = |gateway: IpAddr| whole && to.addr() == gateway;
-    of_the_link || (route.via.is_none() && over.iter().any(|it| it.via.is_some_and(is_gateway)))
+    route.is_of_the_link()
+        || (route.via.is_none() && over.iter().any(|it| it.via.is_some_and(is_gateway)))
 }

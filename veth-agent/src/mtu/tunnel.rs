@@ -60,7 +60,7 @@ fn below(netns: &Namespace, link: &Link) -> Option<(IfIndex, u32)> {
 fn route_for(netns: &Namespace, remote: Option<IpAddr>, tunnel: IfIndex) -> Option<&Route> {
     let fits = |route: &&Route| match remote {
         Some(remote) => route.to.contains(&remote),
-        None => route.to.prefix_len() == 0,
+        None => route.is_default(),
     };
     let usable = netns.routes.iter().filter(fits).filter(|route| route.dev != tunnel);
     usable.max_by_key(|route| (route.to.prefix_len(), std::cmp::Reverse(route.metric)))

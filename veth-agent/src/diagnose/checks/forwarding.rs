@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     diagnose::{Case, End, Facts, Finding, quote},
     mtu::exits,
-    types::{EndId, IfIndex},
+    types::EndId,
 };
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
@@ -13,7 +13,7 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
     for (link, ipv4) in gateways(case) {
         let Some(link) = case.end(link) else { continue };
         let Some(facts) = case.facts(link.netns) else { continue };
-        if !forwards(facts, link.id.ifindex, ipv4) {
+        if !forwards(&link, facts, ipv4) {
             found.push(closed(case, &link, facts, ipv4));
         }
     }
@@ -56,11 +56,8 @@ fn leads_on(case: &Case<'_>, near: &End<'_>) -> bool {
     out || near.netns.links.values().filter(|link| link.kind.is_paired()).any(|it| elsewhere(&it))
 }
 
-fn forwards(facts: &Facts, link: IfIndex, ipv4: bool) -> bool {
-    match ipv4 {
-        true => facts.links.get(&link).is_none_or(|link| link.forwards_ipv4),
-        false => facts.forwards_ipv6,
-    }
+fn forwards(link: &End<'_>, facts: &Facts, ipv4: bool) -> bool {
+    if ipv4 { link.link.switches.forwards_ipv4 } else { facts.forwards_ipv6 }
 }
 
 fn closed(case: &Case<'_>, link: &End<'_>, facts: &Facts, ipv4: bool) -> Finding {

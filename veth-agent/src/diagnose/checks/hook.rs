@@ -1,7 +1,7 @@
 //! Programs of others, ahead of ours: what they take, ours does not see.
 
 use crate::{
-    diagnose::{Case, End, Finding},
+    diagnose::{Case, End, Finding, quote},
     fastpath::EndFacts,
 };
 
@@ -26,9 +26,15 @@ fn ahead(case: &Case<'_>, end: &End<'_>, hooks: &EndFacts) -> Option<Finding> {
             let command = format!("filter del dev {} ingress pref {priority}", end.word());
             finding.mended_by(case.tc(end.netns, &command))
         }
-        None => finding.mended_by(format!(
-            "veth-agent detach {}",
-            crate::diagnose::quote(&case.pair_of(end.id))
-        )),
+        // Ours go to the front when they are attached.
+        None => again(case, end, finding),
     })
+}
+
+fn again(case: &Case<'_>, end: &End<'_>, finding: Finding) -> Finding {
+    let detached = finding.mended_by(format!("veth-agent detach {}", quote(&case.pair_of(end.id))));
+    let declared =
+        case.pairs.iter().any(|pair| pair.mark.is_some() && pair.ends().any(|own| own == end.id));
+    detached
+        .mended_by(if declared { "veth-agent apply -f FILE" } else { "veth-agent run" }.to_owned())
 }

@@ -10,8 +10,7 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
 }
 
 fn switched_off(case: &Case<'_>, end: &End<'_>) -> Option<Finding> {
-    let disabled = case.facts(end.netns)?.links.get(&end.id.ifindex)?.ipv6_disabled;
-    let peer = case.peer(end).filter(|_| disabled)?;
+    let peer = case.peer(end).filter(|_| end.link.switches.ipv6_disabled)?;
     let beyond = case.bridge(&peer).and_then(|bridge| case.end(bridge.id())).unwrap_or(peer);
     let address = beyond.addresses().map(|net| net.addr()).find(IpAddr::is_ipv6)?;
     let switch = format!("net/ipv6/conf/{}/disable_ipv6", end.link.name);

@@ -127,9 +127,11 @@ fn widen(
     largest: u32,
     finding: Finding,
 ) -> Finding {
-    let exits = mtu::exits(limit.netns);
-    let beyond = exits.iter().find(|exit| exit.ifindex != limit.id.ifindex);
-    let of_host = beyond.is_some_and(|exit| exit.takes < largest);
+    let cable = [Some(*limit), case.peer(limit)];
+    let of_host = cable.into_iter().flatten().any(|end| {
+        let exits = mtu::exits(end.netns);
+        exits.iter().any(|exit| exit.ifindex != end.id.ifindex && exit.takes < largest)
+    });
     let fixed = !(limit.link.kind.is_paired() || limit.link.kind == LinkKind::Bridge);
     if of_host || fixed {
         return shrink_links(case, found, finding);
@@ -165,7 +167,7 @@ fn shrink_senders(case: &Case<'_>, found: &[Mismatch], finding: Finding) -> Find
         let Some(end) = case.end(mismatch.sender) else { return finding };
         let mtu = mismatch.takes;
         let too_large =
-            |route: &&Route| route.to.prefix_len() == 0 && route.mtu.unwrap_or(end.link.mtu) > mtu;
+            |route: &&Route| route.is_default() && route.mtu.unwrap_or(end.link.mtu) > mtu;
         shrink_routes(case, &end, mtu, too_large, finding)
     })
 }

@@ -5,8 +5,9 @@ use crate::{
     types::MacAddr,
 };
 
-/// What nobody has asked for in so many seconds tells of another time.
-const RECENT: u32 = 30;
+/// An entry that failed so many seconds ago tells of another time: who goes on asking makes it anew
+/// every three (`mcast_solicit`, `retrans_time_ms`).
+const RECENT: u32 = 5;
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut found: Vec<_> = case
@@ -92,9 +93,18 @@ fn unanswered(
     let address = neighbour.address;
     let what = format!("{} gets no answer from {address}", case.name_of(end));
     let command = format!("neighbour flush to {address} dev {}", end.word());
-    Finding::warning("neighbour", end.id, what)
+    let mut finding = Finding::warning("neighbour", end.id, what)
         .because(format!("asked in vain {age} s ago"), "RTM_GETNEIGH")
         .because(format!("{} has it", case.name_of(owner)), "RTM_GETADDR")
         .only(Certainty::Likely)
-        .mended_by(case.ip(end.netns, &command))
+        .mended_by(case.ip(end.netns, &command));
+    // Whatever else is wrong on the way is why.
+    for end in [end, owner] {
+        let peer = case.peer(end);
+        let bridge = peer.and_then(|peer| Some(peer.netns.end(peer.link.master?)));
+        finding
+            .explained_by
+            .extend([Some(end.id), peer.map(|peer| peer.id), bridge].into_iter().flatten());
+    }
+    finding
 }

@@ -23,7 +23,7 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
 
 fn filtered(case: &Case<'_>, end: &End<'_>, entry: &End<'_>, source: IpAddr) -> Option<Finding> {
     let facts = case.facts(entry.netns)?;
-    let strict = facts.links.get(&entry.id.ifindex)?.rp_filter == STRICT;
+    let strict = entry.link.switches.rp_filter.max(facts.rp_filter) == STRICT;
     let Ok(Way { dev, .. }) = facts.routes.get(&source)? else { return None };
     if !strict || *dev == entry.id.ifindex {
         return None;
@@ -33,7 +33,7 @@ fn filtered(case: &Case<'_>, end: &End<'_>, entry: &End<'_>, source: IpAddr) -> 
     let what = format!("{} drops what comes from {source}: wrong way in", case.name_of(entry));
     let switch = format!("net/ipv4/conf/{name}/rp_filter");
     let mut finding = Finding::error("reverse-path", entry.id, what)
-        .because(format!("{switch} is 1 (strict)"), "/proc/sys")
+        .because(format!("{switch}, or the one for all, is 1 (strict)"), "/proc/sys")
         .because(format!("the way back to {source} is by {back}"), "RTM_GETROUTE")
         .because(format!("{} sends from it", case.name_of(end)), "RTM_GETROUTE")
         .mended_by(case.inside(entry.netns, &format!("sysctl -w {}=2", quote(&switch))));

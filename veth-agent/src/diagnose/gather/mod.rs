@@ -12,7 +12,7 @@ use super::{Case, Facts, Firewall, expect};
 use crate::{
     datapath::{EndHooks, Pins},
     fastpath, firewall,
-    inventory::{Link, LinkKind, Namespace, Snapshot},
+    inventory::{LinkKind, Namespace, Snapshot},
     netns,
     types::{EndId, NetnsCookie},
 };
@@ -49,13 +49,12 @@ fn matters(netns: &Namespace) -> bool {
 }
 
 fn within(netns: &Namespace, asked: Option<&BTreeSet<IpAddr>>) -> Facts {
-    let mut facts = Facts {
-        forwards_ipv4: sysctl::forwards_ipv4(),
-        forwards_ipv6: sysctl::forwards_ipv6(),
-        ..Facts::default()
-    };
-    let links = netns.links.values().filter(|link| matters_too(link));
-    facts.links = links.map(|link| (link.index, sysctl::of_link(&link.name))).collect();
+    let mut facts = Facts::default();
+    if may_forward(netns) {
+        facts.forwards_ipv4 = sysctl::forwards_ipv4();
+        facts.forwards_ipv6 = sysctl::forwards_ipv6();
+        facts.rp_filter = sysctl::rp_filter();
+    }
     if let Err(error) = path::ask(&mut facts, asked.into_iter().flatten().copied()) {
         facts.unread.insert(error.to_string());
     }
@@ -63,25 +62,27 @@ fn within(netns: &Namespace, asked: Option<&BTreeSet<IpAddr>>) -> Facts {
     facts
 }
 
-fn matters_too(link: &Link) -> bool {
-    link.kind.is_paired() || link.kind == LinkKind::Bridge
+/// Whether there is anything to forward between. In most namespaces there is not, and opening the files
+/// of `/proc/sys` is the dearest of all questions.
+fn may_forward(netns: &Namespace) -> bool {
+    netns.links.values().filter(|link| link.kind != LinkKind::Loopback).count() > 1
 }
 
 fn firewall(unread: &mut BTreeSet<String>) -> Firewall {
-    let mut note = |found: Result<Vec<firewall::Rule>, String>| {
-        found.unwrap_or_else(|why| {
-            unread.insert(why);
-            Vec::new()
-        })
-    };
-    let mut rules = note(firewall::nft_rules());
-    rules.extend(note(firewall::legacy_rules()));
-    let bridge_calls_ip = firewall::bridge_calls_ip();
     let chains = firewall::base_chains().unwrap_or_else(|why| {
         unread.insert(why);
         Vec::new()
     });
-    Firewall { chains, rules, bridge_calls_ip }
+    // Without a base chain, no rule of any other is met.
+    let nft = if chains.is_empty() { Ok(Vec::new()) } else { firewall::nft_rules() };
+    let mut rules = Vec::new();
+    for found in [nft, firewall::legacy_rules()] {
+        match found {
+            Ok(found) => rules.extend(found),
+            Err(why) => _ = unread.insert(why),
+        }
+    }
+    Firewall { chains, rules }
 }
 
 /// Names what runs ahead of our programs, where anything does.

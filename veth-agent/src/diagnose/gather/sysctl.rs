@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use crate::diagnose::LinkFacts;
-
 fn read(name: &str) -> Option<u8> {
     fs::read_to_string(format!("/proc/sys/net/{name}")).ok()?.trim().parse().ok()
 }
@@ -22,13 +20,8 @@ pub fn forwards_ipv6() -> bool {
     is_on("ipv6/conf/all/forwarding")
 }
 
-/// The switches of a link.
-pub fn of_link(name: &str) -> LinkFacts {
-    // The larger one counts (`Documentation/networking/ip-sysctl.rst`).
-    let filters = ["all", name].map(|of| read(&format!("ipv4/conf/{of}/rp_filter")));
-    LinkFacts {
-        forwards_ipv4: is_on(&format!("ipv4/conf/{name}/forwarding")),
-        rp_filter: filters.into_iter().flatten().max().unwrap_or(0),
-        ipv6_disabled: is_on(&format!("ipv6/conf/{name}/disable_ipv6")),
-    }
+/// How reverse paths are filtered at all links; one of its own may do so more loosely
+/// (`Documentation/networking/ip-sysctl.rst`).
+pub fn rp_filter() -> u8 {
+    read("ipv4/conf/all/rp_filter").unwrap_or(0)
 }

@@ -419,6 +419,7 @@ fn plain(index: IfIndex, name: &str, kind: LinkKind) -> Link {
         arp: true,
         lower: None,
         tunnel: None,
+        switches: crate::inventory::Switches::default(),
         xdp: None,
         master: None,
         peer,

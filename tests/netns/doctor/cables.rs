@@ -1,0 +1,198 @@
+//! Faults of a pair itself.
+
+use anyhow::ensure;
+use veth_tests::{Foreign, agent, cured, doctor, expected, healthy, mend, on_node, run, try_run};
+
+use super::{answers, answers_soon, direct};
+
+#[test]
+fn an_end_that_is_down() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip -n green link set tap2 down")?;
+        ensure!(!answers("orange", "192.168.1.3", 56)?);
+        let finding = cured(node, "down", "green/tap2")?;
+        ensure!(finding.pair.as_deref() == Some("demo"), "{finding:?}");
+        ensure!(finding.evidence.iter().any(|it| it.contains("orange/tap1 has no carrier")));
+        answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+#[test]
+fn a_bridge_that_is_down() {
+    on_node(|node| {
+        super::bridged(node)?;
+        run("ip link set br0 down")?;
+        ensure!(!answers("red", "10.0.0.3", 56)?);
+        cured(node, "down", "host/br0")?;
+        answers_soon(node, "red", "10.0.0.3", 56)
+    });
+}
+
+#[test]
+fn both_ends_down_are_two_findings() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip -n orange link set tap1 down")?;
+        run("ip -n green link set tap2 down")?;
+        let found = doctor("")?;
+        ensure!(found.len() == 2 && found.iter().all(|it| it.check == "down"), "{found:?}");
+        for finding in &found {
+            mend(node, finding)?;
+        }
+        healthy(node)
+    });
+}
+
+/// One end deleted: both are gone. What remains are namespaces that were made for them.
+#[test]
+fn a_deleted_end() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip -n orange link del tap1")?;
+        let found = doctor("")?;
+        ensure!(found.len() == 2 && found.iter().all(|it| it.check == "gone"), "{found:?}");
+        let asked = doctor("demo")?;
+        ensure!(asked.len() == 1 && asked[0].check == "gone", "{asked:?}");
+        mend(node, &asked[0])?;
+        healthy(node)?;
+        answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+#[test]
+fn a_deleted_namespace() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip netns del orange")?;
+        node.eventually("the pair goes", std::time::Duration::from_secs(20), || {
+            Ok(veth_tests::listed()?.is_empty().then_some(()))
+        })?;
+        cured(node, "gone", "green/lo")?;
+        answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+/// Its peer's namespace has lost its name, and lives on because somebody holds a file.
+#[test]
+fn a_leaked_end() {
+    on_node(|node| {
+        node.netns("lost")?;
+        run("ip link add h0 type veth peer name eth0 netns lost")?;
+        run("ip link set h0 up")?;
+        run("ip -n lost link set eth0 up")?;
+        let _held = std::fs::File::open("/run/netns/lost")?;
+        run("ip netns del lost")?;
+        let finding = cured(node, "leaked", "host/h0")?;
+        ensure!(finding.severity == "warning", "{finding:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_end_that_answers_no_arp() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip -n green link set tap2 arp off")?;
+        ensure!(!answers("orange", "192.168.1.3", 56)?);
+        cured(node, "neighbour", "green/tap2")?;
+        answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+#[test]
+fn a_wrong_permanent_neighbour() {
+    on_node(|node| {
+        direct(node)?;
+        run(
+            "ip -n orange neigh replace 192.168.1.3 lladdr 02:00:00:00:00:99 dev tap1 nud permanent",
+        )?;
+        ensure!(!answers("orange", "192.168.1.3", 56)?);
+        cured(node, "neighbour", "orange/tap1")?;
+        answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+/// Neighbour discovery in vain: the other side drops it.
+#[test]
+fn an_unanswered_neighbour() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip -n orange addr add fd00::2/64 dev tap1 nodad")?;
+        run("ip -n green addr add fd00::3/64 dev tap2 nodad")?;
+        answers_soon(node, "orange", "fd00::3", 56)?;
+        run("ip -n orange neigh flush dev tap1")?;
+        let eat = "nsenter --net=/run/netns/green nft";
+        run(&format!("{eat} add table ip6 t"))?;
+        run(&format!("{eat} add chain ip6 t in {{ type filter hook input priority 0 ; }}"))?;
+        run(&format!("{eat} add rule ip6 t in icmpv6 type nd-neighbor-solicit drop"))?;
+        ensure!(!answers("orange", "fd00::3", 56)?);
+        let finding =
+            node.eventually("asked in vain", std::time::Duration::from_secs(20), || {
+                let found = doctor("")?;
+                Ok(found.into_iter().find(|it| it.check == "neighbour"))
+            })?;
+        ensure!(finding.at == "orange/tap1" && finding.what.contains("fd00::3"), "{finding:?}");
+        run(&format!("{eat} delete table ip6 t"))?;
+        mend(node, &finding)?;
+        healthy(node)
+    });
+}
+
+#[test]
+fn ipv6_switched_off_on_one_side() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip -n orange addr add fd00::2/64 dev tap1 nodad")?;
+        run("nsenter --net=/run/netns/green sysctl -qw net.ipv6.conf.tap2.disable_ipv6=1")?;
+        cured(node, "ipv6-disabled", "green/tap2")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_queue_that_is_full() {
+    on_node(|node| {
+        direct(node)?;
+        let tbf = "tbf rate 8kbit burst 1600 limit 1600";
+        run(&format!("tc -n orange qdisc add dev tap1 root {tbf}"))?;
+        healthy(node)?;
+        try_run("nsenter --net=/run/netns/orange ping -q -f -c 50 -W 1 -s 1000 192.168.1.3")?;
+        let finding = cured(node, "qdisc", "orange/tap1")?;
+        ensure!(finding.evidence[0].contains("dropped"), "{finding:?}");
+        answers_soon(node, "orange", "192.168.1.3", 1000)
+    });
+}
+
+/// A filter ahead of ours blinds it.
+#[test]
+fn a_filter_ahead_of_ours() {
+    on_node(|node| {
+        direct(node)?;
+        run("tc -n green qdisc add dev tap2 clsact")?;
+        let matchall = "protocol all pref 1 u32 match u32 0 0 flowid 1:1";
+        run(&format!("tc -n green filter add dev tap2 ingress {matchall}"))?;
+        ensure!(agent("detach --all")?.code == 0);
+        let file = node.scratch().join("topology.yaml");
+        let applied = agent(&format!("apply --attach clsact -f {}", file.display()))?;
+        ensure!(applied.code == 0, "{applied:?}");
+        cured(node, "hook", "green/tap2")?;
+        Ok(())
+    });
+}
+
+/// Somebody's program is put first afterwards.
+#[test]
+fn a_program_ahead_of_ours() {
+    on_node(|node| {
+        if !expected(veth_agent::preflight::Feature::Tcx) {
+            return Ok(());
+        }
+        direct(node)?;
+        let mut foreign = Foreign::load("thief")?;
+        foreign.attach(node, "green", "tap2", true)?;
+        let finding = cured(node, "hook", "green/tap2")?;
+        ensure!(finding.what.contains(&format!("(id {})", foreign.id()?)), "{finding:?}");
+        Ok(())
+    });
+}

@@ -1,0 +1,90 @@
+//! Faults of the host between.
+
+use anyhow::ensure;
+use veth_tests::{cured, on_node, run, shell};
+
+use super::{answers, answers_soon, direct, routed};
+
+#[test]
+fn a_host_that_does_not_forward() {
+    on_node(|node| {
+        routed(node)?;
+        answers_soon(node, "red", "10.1.3.2", 56)?;
+        run("sysctl -qw net.ipv4.ip_forward=0")?;
+        // Pods reach the host, and nothing else.
+        ensure!(answers("red", "10.1.2.1", 56)? && !answers("red", "10.1.3.2", 56)?);
+        cured(node, "forwarding", "host/red0")?;
+        answers_soon(node, "red", "10.1.3.2", 56)
+    });
+}
+
+#[test]
+fn one_link_that_does_not_forward() {
+    on_node(|node| {
+        routed(node)?;
+        run("sysctl -qw net.ipv4.conf.blue0.forwarding=0")?;
+        ensure!(!answers("blue", "10.1.2.2", 56)?);
+        cured(node, "forwarding", "host/blue0")?;
+        answers_soon(node, "blue", "10.1.2.2", 56)
+    });
+}
+
+#[test]
+fn a_host_that_does_not_forward_ipv6() {
+    on_node(|node| {
+        routed(node)?;
+        for (name, net) in [("red", 2), ("blue", 3)] {
+            run(&format!("ip addr add fd0{net}::1/64 dev {name}0 nodad"))?;
+            run(&format!("ip -n {name} addr add fd0{net}::2/64 dev {name}1 nodad"))?;
+            run(&format!("ip -n {name} -6 route add default via fd0{net}::1"))?;
+        }
+        ensure!(!answers("red", "fd03::2", 56)?);
+        cured(node, "forwarding", "host/red0")?;
+        answers_soon(node, "red", "fd03::2", 56)
+    });
+}
+
+/// A pod with two cables sends by the second with the first one's address; strictly looked at, that
+/// comes in the wrong way.
+#[test]
+fn reverse_path_filtering() {
+    on_node(|node| {
+        routed(node)?;
+        run("ip link add net0 type veth peer name net1 netns red")?;
+        run("ip addr add 10.1.9.1/24 dev net0")?;
+        run("ip link set net0 up")?;
+        run("ip -n red addr add 10.1.9.2/24 dev net1")?;
+        run("ip -n red link set net1 up")?;
+        run("ip -n red route replace default via 10.1.9.1 dev net1 src 10.1.2.2")?;
+        run("sysctl -qw net.ipv4.conf.all.rp_filter=0")?;
+        run("sysctl -qw net.ipv4.conf.net0.rp_filter=1")?;
+        ensure!(!answers("red", "10.1.3.2", 56)?);
+        let finding = cured(node, "reverse-path", "host/net0")?;
+        ensure!(finding.evidence.iter().any(|it| it.contains("by red0")), "{finding:?}");
+        answers_soon(node, "red", "10.1.3.2", 56)
+    });
+}
+
+#[test]
+fn a_firewall_that_drops_everything() {
+    on_node(|node| {
+        direct(node)?;
+        let policy = "
+            nft add table inet f
+            nft add chain inet f in '{ type filter hook input priority 0 ; policy drop ; }'";
+        let rule = "
+            nft add table inet g
+            nft add chain inet g in '{ type filter hook input priority 0 ; }'
+            nft add rule inet g in counter drop";
+        for (script, named) in [(policy, "policy drop"), (rule, "rule handle")] {
+            let inside = "nsenter --net=/run/netns/green sh -ec";
+            let built = shell(&format!("{inside} \"{script}\""))?;
+            ensure!(built.code == 0, "{built:?}");
+            ensure!(!answers("orange", "192.168.1.3", 56)?);
+            let finding = cured(node, "firewall", "green/tap2")?;
+            ensure!(finding.what.contains(named), "{finding:?}");
+            answers_soon(node, "orange", "192.168.1.3", 56)?;
+        }
+        Ok(())
+    });
+}

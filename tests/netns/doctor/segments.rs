@@ -1,0 +1,108 @@
+//! Faults of what ends have in common: a bridge, addresses, MACs.
+
+use anyhow::{Result, ensure};
+use veth_tests::{Node, cured, mac_text, on_node, run};
+
+use super::{answers, answers_soon, bridged, direct};
+
+#[test]
+fn a_port_that_does_not_forward() {
+    on_node(|node| {
+        bridged(node)?;
+        run("bridge link set dev red0 state 0")?;
+        ensure!(!answers("red", "10.0.0.3", 56)?);
+        let finding = cured(node, "port-state", "host/red0")?;
+        ensure!(finding.what.contains("disabled"), "{finding:?}");
+        answers_soon(node, "red", "10.0.0.3", 56)
+    });
+}
+
+#[test]
+fn ports_isolated_from_each_other() {
+    on_node(|node| {
+        bridged(node)?;
+        run("bridge link set dev red0 isolated on")?;
+        run("bridge link set dev blue0 isolated on")?;
+        ensure!(!answers("red", "10.0.0.3", 56)? && answers("red", "10.0.0.1", 56)?);
+        cured(node, "port-isolation", "host/red0")?;
+        answers_soon(node, "red", "10.0.0.3", 56)
+    });
+}
+
+#[test]
+fn two_pods_share_an_address() {
+    on_node(|node| {
+        bridged(node)?;
+        run("ip -n blue addr del 10.0.0.3/24 dev blue1")?;
+        run("ip -n blue addr add 10.0.0.2/24 dev blue1")?;
+        run("ip -n blue route add default via 10.0.0.1")?;
+        let finding = cured_of_either(node, "duplicate-address")?;
+        ensure!(finding.contains("red/red1") && finding.contains("blue/blue1"), "{finding}");
+        ensure!(finding.contains("10.0.0.2"), "{finding}");
+        for name in ["red", "blue"] {
+            answers_soon(node, name, "10.0.0.1", 56)?;
+            let route = run(&format!("ip -n {name} route show default"))?.stdout;
+            ensure!(route.contains("via 10.0.0.1"), "{name} has lost its way out: {route}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pod_has_the_address_of_its_gateway() {
+    on_node(|node| {
+        bridged(node)?;
+        run("ip -n blue addr add 10.0.0.1/24 dev blue1")?;
+        let finding = cured(node, "duplicate-address", "blue/blue1")?;
+        ensure!(finding.what.contains("host/br0"), "{finding:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn both_ends_have_one_address() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip -n green addr del 192.168.1.3/24 dev tap2")?;
+        run("ip -n green addr add 192.168.1.2/24 dev tap2")?;
+        cured_of_either(node, "duplicate-address")?;
+        Ok(())
+    });
+}
+
+/// The kernel notices by itself, and keeps the address out of use.
+#[test]
+fn duplicate_address_detection_has_failed() {
+    on_node(|node| {
+        direct(node)?;
+        run("ip -n orange addr add fd00::2/64 dev tap1 nodad")?;
+        run("ip -n green addr add fd00::2/64 dev tap2")?;
+        node.eventually("the kernel notices", std::time::Duration::from_secs(20), || {
+            let shown = run("ip -n green -6 addr show dev tap2 dadfailed")?.stdout;
+            Ok(shown.contains("fd00::2").then_some(()))
+        })?;
+        let finding = cured(node, "duplicate-address", "green/tap2")?;
+        ensure!(finding.what.contains("orange/tap1"), "{finding:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn two_pods_share_a_mac() {
+    on_node(|node| {
+        bridged(node)?;
+        let mac = mac_text("red", "red1")?;
+        run(&format!("ip -n blue link set blue1 address {mac}"))?;
+        let finding = cured_of_either(node, "duplicate-mac")?;
+        ensure!(finding.contains(&mac), "{finding}");
+        answers_soon(node, "red", "10.0.0.3", 56)
+    });
+}
+
+/// Which of two equals gives way is not told beforehand.
+fn cured_of_either(node: &Node, check: &str) -> Result<String> {
+    let found = veth_tests::doctor("")?;
+    let [finding] = found.as_slice() else { anyhow::bail!("not one: {found:?}") };
+    let at = finding.at.clone();
+    Ok(cured(node, check, &at)?.what)
+}
