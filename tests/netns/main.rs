@@ -14,6 +14,7 @@ mod features;
 mod identity;
 mod list;
 mod metrics;
+mod metrics_mtu;
 mod metrics_prometheus;
 mod netkit;
 mod relations;

@@ -132,7 +132,7 @@ impl Keeper {
     fn new(pins: Pins, config: Config, view: SharedView) -> Result<Self, RunError> {
         // Listening begins before the first picture, so that nothing falls in between.
         let pending = inventory::watch()?;
-        let inventory = Inventory::take_numbered(Depth::Links)?;
+        let inventory = Inventory::take_numbered(Depth::Routes)?;
         let state = State {
             pins,
             config,
@@ -167,11 +167,14 @@ impl Keeper {
     /// One round, off the thread that serves. `None` is the first.
     async fn round(&mut self, change: Option<Change>) -> Result<(), RunError> {
         let overruns = self.pending.overruns();
-        // Routes matter to the fast path alone.
-        let only_routes = Change { routes: true, ..Change::default() };
-        let all = change.as_ref() != Some(&only_routes);
         self.off_thread(move |state| {
-            if all {
+            let routes = change.as_ref().map(|change| change.routes.clone()).unwrap_or_default();
+            let only_routes = Change { routes: routes.clone(), ..Change::default() };
+            if change.as_ref() == Some(&only_routes) {
+                // No program goes on or comes off for them.
+                state.inventory.refresh(&only_routes)?;
+                state.show(overruns);
+            } else {
                 state.round(change, overruns)?;
             }
             state.accelerate()

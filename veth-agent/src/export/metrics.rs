@@ -10,6 +10,7 @@ use veth_common::{counters::Counters, fastpath::Fallback, names};
 use super::{
     SharedView, View,
     labels::{EndLabels, PairInfo},
+    sizes,
 };
 use crate::{
     collect::{self, EndReading},
@@ -69,6 +70,7 @@ impl Agent {
         families.push(fallbacks(&readings));
         families.push(pair_info(&readings));
         families.push(link_up(&readings));
+        families.extend(sizes::families(view));
         families.extend(of_the_node(view, maps));
         families.push(self.build_info());
         families.retain(|family| !family.get_metric().is_empty());
@@ -280,7 +282,12 @@ impl Agent {
     }
 }
 
-fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+pub(super) fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    metrics: Vec<Metric>,
+) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -289,7 +296,7 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
     family
 }
 
-fn label(name: &str, value: &str) -> LabelPair {
+pub(super) fn label(name: &str, value: &str) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.to_owned());
@@ -298,7 +305,7 @@ fn label(name: &str, value: &str) -> LabelPair {
 
 /// The text format has only floating point: exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "the exposition format has no integers")]
-const fn approximate(value: u64) -> f64 {
+pub(super) const fn approximate(value: u64) -> f64 {
     value as f64
 }
 
@@ -310,7 +317,7 @@ fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
     metric
 }
 
-fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
+pub(super) fn gauge(labels: Vec<LabelPair>, value: f64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut metric = Metric::from_label(labels);

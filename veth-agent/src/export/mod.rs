@@ -3,6 +3,7 @@
 mod labels;
 mod metrics;
 mod server;
+mod sizes;
 mod view;
 
 pub use metrics::Metrics;

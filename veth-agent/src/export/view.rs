@@ -6,11 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::labels::{self, EndLabels, PairInfo};
+use super::{
+    labels::{self, EndLabels, PairInfo},
+    sizes,
+};
 use crate::{
     collect::{self, EndReading},
     datapath::{AttachError, Maps},
-    inventory::{PairState, Snapshot},
+    inventory::{Pair, PairState, Snapshot},
+    mtu::{self, Kind},
     types::EndId,
 };
 
@@ -25,6 +29,30 @@ pub struct LiveEnd {
     pub info: PairInfo,
     /// Administratively up, with a carrier.
     pub up: bool,
+    /// Bytes.
+    pub mtu: u32,
+    /// What may differ from its size, and whether it does.
+    pub mismatches: [(Kind, bool); 3],
+}
+
+impl LiveEnd {
+    fn new(
+        snapshot: &Snapshot,
+        pair: &Pair,
+        end: EndId,
+        mismatches: &BTreeSet<(EndId, Kind)>,
+    ) -> Option<Self> {
+        let link = snapshot.link(end)?;
+        let kinds = sizes::kinds(snapshot.bridge_of(end).is_some());
+        Some(Self {
+            end,
+            labels: labels::of_end(snapshot, end)?,
+            info: labels::of_pair(snapshot, pair, end),
+            up: link.admin_up && link.carrier,
+            mtu: link.mtu,
+            mismatches: kinds.map(|kind| (kind, mismatches.contains(&(end, kind)))),
+        })
+    }
 }
 
 /// An end that does not exist any more.
@@ -78,15 +106,13 @@ impl View {
     /// Takes over a new picture. Ends that are gone keep the last that was counted.
     pub fn update(&mut self, snapshot: &Snapshot, maps: &Maps, now: Instant) {
         let mut live = BTreeMap::new();
+        let mismatches = mtu::by_end(&mtu::mismatches(snapshot));
         self.pairs = PairState::ALL.into_iter().map(|state| (state, 0)).collect();
         for pair in snapshot.pairs() {
             *self.pairs.entry(snapshot.state(&pair)).or_default() += 1;
-            for end in pair.ends() {
-                let Some(labels) = labels::of_end(snapshot, end) else { continue };
-                let up = snapshot.link(end).is_some_and(|link| link.admin_up && link.carrier);
-                let info = labels::of_pair(snapshot, &pair, end);
-                live.insert(labels.clone(), LiveEnd { end, labels, info, up });
-            }
+            let ends = pair.ends();
+            let ends = ends.filter_map(|end| LiveEnd::new(snapshot, &pair, end, &mismatches));
+            live.extend(ends.map(|end| (end.labels.clone(), end)));
         }
         self.bury(&live, maps, now);
         self.live = live;

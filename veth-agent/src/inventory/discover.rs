@@ -84,8 +84,8 @@ pub struct Change {
     pub everything: bool,
     /// Namespaces may have come or gone.
     pub namespaces: bool,
-    /// Routes, wherever.
-    pub routes: bool,
+    /// Routes of the namespaces that the host's numbers so; `None` is the host's.
+    pub routes: BTreeSet<Option<i32>>,
     /// Links of the host's namespace.
     pub host: bool,
     /// Links of the namespaces that the host's numbers so.
@@ -105,7 +105,7 @@ impl Change {
     pub fn merge(&mut self, other: Self) {
         self.everything |= other.everything;
         self.namespaces |= other.namespaces;
-        self.routes |= other.routes;
+        self.routes.extend(other.routes);
         self.host |= other.host;
         self.nsids.extend(other.nsids);
         self.gone.extend(other.gone);
@@ -168,6 +168,7 @@ impl Inventory {
         if change.namespaces || unknown || !change.gone.is_empty() {
             touched.extend(self.search(&touched));
         }
+        self.refresh_routes(&change.routes);
         self.connect();
         Ok(touched)
     }
@@ -189,6 +190,24 @@ impl Inventory {
             }
         }
         self.refresh(&change)
+    }
+
+    /// Reads the routes of these namespaces anew, and nothing else of them. One that is gone meanwhile
+    /// keeps those that it had until an event tells.
+    fn refresh_routes(&mut self, of: &BTreeSet<Option<i32>>) {
+        let host = self.snapshot.host;
+        for netns in self.snapshot.namespaces.values_mut() {
+            let number = if netns.cookie == host { None } else { netns.nsid };
+            let known = number.is_some() || netns.cookie == host;
+            if known && of.contains(&number) {
+                let read = netns::within_known(&netns.path, netns.cookie, || {
+                    netlink::block_on(async |connection| netlink::routes(&connection).await)
+                });
+                if let Ok(Ok(routes)) = read {
+                    netns.routes = read::read_routes(&routes);
+                }
+            }
+        }
     }
 
     fn has_number(&self, nsid: i32) -> bool {

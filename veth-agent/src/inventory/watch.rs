@@ -269,7 +269,7 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<(usize, Option<i32>), E
 fn note(change: &mut Change, mut datagram: &[u8], nsid: Option<i32>) {
     while let Ok(message) = NetlinkBuffer::new_checked(datagram) {
         match message.message_type() {
-            RTM_NEWROUTE | RTM_DELROUTE => change.routes = true,
+            RTM_NEWROUTE | RTM_DELROUTE => _ = change.routes.insert(nsid),
             RTM_NEWLINK | RTM_DELLINK | RTM_NEWADDR | RTM_DELADDR => {
                 match nsid {
                     Some(nsid) => _ = change.nsids.insert(nsid),
