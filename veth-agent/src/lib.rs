@@ -15,6 +15,7 @@ pub mod mark;
 pub mod netlink;
 pub mod netns;
 pub mod preflight;
+pub mod sizes;
 pub mod supervise;
 pub mod topology;
 pub mod types;

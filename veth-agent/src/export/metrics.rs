@@ -10,6 +10,7 @@ use veth_common::{counters::Counters, fastpath::Fallback, names};
 use super::{
     SharedView, View,
     labels::{EndLabels, PairInfo},
+    mtu,
 };
 use crate::{
     collect::{self, EndReading},
@@ -67,6 +68,7 @@ impl Agent {
         let mut families = traffic(&readings);
         families.push(redirects(&readings));
         families.push(fallbacks(&readings));
+        families.extend(mtu::families(&readings));
         families.push(pair_info(&readings));
         families.push(link_up(&readings));
         families.extend(of_the_node(view, maps));
@@ -77,10 +79,10 @@ impl Agent {
 }
 
 /// What one end's series say.
-struct Reading<'a> {
+pub struct Reading<'a> {
     labels: &'a EndLabels,
     info: &'a PairInfo,
-    of_end: EndReading,
+    pub(super) of_end: EndReading,
     up: bool,
 }
 
@@ -101,7 +103,7 @@ impl<'a> Reading<'a> {
         live.chain(gone).collect()
     }
 
-    fn labels(&self) -> Vec<LabelPair> {
+    pub(super) fn labels(&self) -> Vec<LabelPair> {
         let EndLabels { netns, interface } = self.labels;
         vec![label("interface", interface), label("netns", netns)]
     }
@@ -214,7 +216,7 @@ fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
     let lost = lost
         .chain([("end_without_slot", unknown)])
         .map(|(source, count)| counter(vec![label("source", source)], count));
-    let (entries, capacity) = map_fill(maps);
+    let (entries, capacity) = map_fill(view, maps);
     vec![
         family(
             "veth_agent_pairs",
@@ -249,12 +251,13 @@ fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
     ]
 }
 
-fn map_fill(maps: &Maps) -> (Vec<Metric>, Vec<Metric>) {
+fn map_fill(view: &View, maps: &Maps) -> (Vec<Metric>, Vec<Metric>) {
     let ends = maps.ends.keys().filter(Result::is_ok).count();
     let journal = maps.journal.keys().filter(Result::is_ok).count();
     let endpoints = maps.endpoints.keys().filter(Result::is_ok).count();
     let all = maps.capacity as usize;
     let filled = [
+        (names::MAP_ADDRESSES, view.addresses, maps.address_capacity as usize),
         // A slot of the counters is in use exactly where an end has it.
         (names::MAP_COUNTERS, ends, all),
         (names::MAP_ENDPOINTS, endpoints, maps.endpoint_capacity as usize),
@@ -280,7 +283,12 @@ impl Agent {
     }
 }
 
-fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+pub(super) fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    metrics: Vec<Metric>,
+) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -289,7 +297,7 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
     family
 }
 
-fn label(name: &str, value: &str) -> LabelPair {
+pub(super) fn label(name: &str, value: &str) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.to_owned());
@@ -302,7 +310,7 @@ const fn approximate(value: u64) -> f64 {
     value as f64
 }
 
-fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
+pub(super) fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(approximate(value));
     let mut metric = Metric::from_label(labels);
