@@ -1,5 +1,6 @@
 //! The pinned programs, run by the kernel on crafted packets (`BPF_PROG_TEST_RUN`).
 
+mod mtu;
 mod skb;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +13,10 @@ use veth_agent::{
     netns,
     types::{EndId, IfIndex, NetnsCookie},
 };
-use veth_common::counters::{Counters, EndCounters};
+use veth_common::{
+    counters::{Counters, EndCounters},
+    mtu::MtuCounters,
+};
 use veth_tests::{Node, agent, on_node, run};
 
 /// Both ends stay down: nothing passes them but what a test runs.
@@ -54,10 +58,16 @@ impl<'a> Bench<'a> {
         self.node.within("orange", || Ok(if_nametoindex(interface)?))
     }
 
+    fn end(&self, interface: &str) -> Result<EndId> {
+        Ok(EndId { netns: self.cookie, ifindex: IfIndex(self.ifindex(interface)?) })
+    }
+
     fn counters(&self, interface: &str) -> Result<EndCounters> {
-        let ifindex = IfIndex(self.ifindex(interface)?);
-        let end = EndId { netns: self.cookie, ifindex };
-        collect::read(&self.maps, end).counters.context("no slot")
+        collect::read(&self.maps, self.end(interface)?).counters.context("no slot")
+    }
+
+    fn mtu(&self, interface: &str) -> Result<MtuCounters> {
+        collect::read(&self.maps, self.end(interface)?).mtu.context("no slot")
     }
 
     fn unknown(&self) -> Result<u64> {

@@ -22,7 +22,7 @@ mod traffic;
 mod xdp;
 
 /// Where the agent's pins of this ABI are.
-pub const PINS: &str = "/sys/fs/bpf/veth-agent/v2";
+pub const PINS: &str = "/sys/fs/bpf/veth-agent/v3";
 
 pub use agent::{Agent, agent, agent_path};
 pub use background::{Background, Unnamed};
@@ -36,7 +36,7 @@ pub use node::{Node, mac, mac_text, on_node};
 pub use page::{Page, Sample};
 pub use patience::{bearable, patient};
 pub use picture::Picture;
-pub use raw::{Gso, Qdisc, RawFrames, frame, udp_frame};
+pub use raw::{Gso, Qdisc, RawFrames, frame, udp_frame, udp_frame_of, udp6_frame_of};
 pub use stats::{LinkStats, link_stats};
 pub use status::{StatusHook, status_document, status_hooks};
 pub use traffic::{Streamed, tcp_bulk, tcp_until, udp_both_ways, undisturbed};

@@ -109,7 +109,8 @@ impl Node {
     }
 
     /// Tells two ends each other's MAC for good, so that they never ask: not at the first packet, and
-    /// not again seconds later, in the midst of a count. Each is `(netns, interface, address)`.
+    /// not again seconds later, in the midst of a count. Each is `(netns, interface, address)`, the node's
+    /// own namespace being `host`.
     ///
     /// # Errors
     /// When an end is not there.
@@ -117,8 +118,9 @@ impl Node {
         let [one, other] = ends;
         for ((netns, interface, _), (far, end, address)) in [(one, other), (other, one)] {
             let mac = mac_text(far, end)?;
+            let at = if netns == "host" { String::new() } else { format!("-n {netns} ") };
             run(&format!(
-                "ip -n {netns} neighbour replace {address} lladdr {mac} dev {interface} nud permanent"
+                "ip {at}neighbour replace {address} lladdr {mac} dev {interface} nud permanent"
             ))?;
         }
         Ok(())

@@ -125,7 +125,20 @@ pub fn frame(protocol: u16, inner: &[u8], length: usize) -> Vec<u8> {
 /// A UDP packet to port 9 as a frame of 64 bytes, with a right header checksum.
 #[must_use]
 pub fn udp_frame(to: [u8; 6], from: [u8; 6], source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
-    let mut header = [0x45, 0, 0, 50, 0, 1, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    udp_frame_of(64, to, from, source, destination)
+}
+
+/// The same as a frame of `bytes`, with DF.
+#[must_use]
+pub fn udp_frame_of(
+    bytes: u16,
+    to: [u8; 6],
+    from: [u8; 6],
+    source: [u8; 4],
+    destination: [u8; 4],
+) -> Vec<u8> {
+    let mut header = [0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    header[2..4].copy_from_slice(&(bytes - 14).to_be_bytes());
     header[12..16].copy_from_slice(&source);
     header[16..20].copy_from_slice(&destination);
     let words = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
@@ -133,9 +146,29 @@ pub fn udp_frame(to: [u8; 6], from: [u8; 6], source: [u8; 4], destination: [u8; 
     let sum = (sum & 0xffff) + (sum >> 16);
     let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
     header[10..12].copy_from_slice(&checksum.to_be_bytes());
-    // 30 bytes, no checksum.
-    let mut frame = [to.as_slice(), &from, &[8, 0], &header, &[0, 9, 0, 9, 0, 30, 0, 0]].concat();
-    frame.resize(64, 0x5a);
+    let [high, low] = (bytes - 34).to_be_bytes();
+    // No checksum.
+    let udp = [0, 9, 0, 9, high, low, 0, 0];
+    let mut frame = [to.as_slice(), &from, &[8, 0], &header, &udp].concat();
+    frame.resize(bytes.into(), 0x5a);
+    frame
+}
+
+/// A UDP packet to port 9 over IPv6 as a frame of `bytes`, without a right checksum.
+#[must_use]
+pub fn udp6_frame_of(
+    bytes: u16,
+    to: [u8; 6],
+    from: [u8; 6],
+    source: [u8; 16],
+    destination: [u8; 16],
+) -> Vec<u8> {
+    let [high, low] = (bytes - 54).to_be_bytes();
+    let header = [0x60, 0, 0, 0, high, low, 17, 64];
+    let addresses = [source, destination].concat();
+    let udp = [0, 9, 0, 9, high, low, 0, 1];
+    let mut frame = [to.as_slice(), &from, &[0x86, 0xdd], &header, &addresses, &udp].concat();
+    frame.resize(bytes.into(), 0x5a);
     frame
 }
 

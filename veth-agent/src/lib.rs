@@ -18,6 +18,7 @@ pub mod mtu;
 pub mod netlink;
 pub mod netns;
 pub mod preflight;
+pub mod sizes;
 pub mod supervise;
 pub mod topology;
 pub mod types;

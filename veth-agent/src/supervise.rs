@@ -21,6 +21,7 @@ use crate::{
     export::{self, Metrics, ServerError, SharedView},
     fastpath::{self, Failures, Verdict, lease},
     inventory::{self, Change, Depth, DiscoverError, Inventory, Pending, WatchError},
+    sizes::{self, Synced},
     types::NetnsCookie,
 };
 
@@ -126,6 +127,8 @@ struct State {
     /// What was said of each pair that asks for the fast path; `None` before the first look.
     verdicts: Option<BTreeMap<String, Verdict>>,
     unready: Failures,
+    /// Addresses that the programs had no room for when it was last said.
+    left_out: usize,
 }
 
 impl Keeper {
@@ -141,6 +144,7 @@ impl Keeper {
             complained: BTreeSet::new(),
             verdicts: None,
             unready: Failures::default(),
+            left_out: 0,
         };
         Ok(Self { state: Some(state), pending })
     }
@@ -270,11 +274,28 @@ impl State {
         view.events_lost.insert("netlink", overruns);
     }
 
-    fn attach(&self, touched: Option<&BTreeSet<NetnsCookie>>) -> Result<Outcome, RunError> {
+    fn attach(&mut self, touched: Option<&BTreeSet<NetnsCookie>>) -> Result<Outcome, RunError> {
         let scope = touched.map_or(Scope::All, Scope::Namespaces);
         let mut maps = Maps::open(&self.pins, self.config.attach.max_ends)?;
         let snapshot = &self.inventory.snapshot;
-        Ok(datapath::reconcile(&self.pins, &mut maps, snapshot, &scope, self.config.attach)?)
+        let outcome =
+            datapath::reconcile(&self.pins, &mut maps, snapshot, &scope, self.config.attach)?;
+        let synced = sizes::sync(&self.pins, &mut maps, snapshot)?;
+        self.say_addresses(synced);
+        Ok(outcome)
+    }
+
+    /// How many addresses the programs know; that there is no room for all, once.
+    fn say_addresses(&mut self, synced: Synced) {
+        self.view.lock().0.addresses = synced.addresses;
+        if synced.left_out > 0 && synced.left_out != self.left_out {
+            tracing::warn!(
+                "no room for {} addresses of namespaces, so ICMP errors for them are not counted as \
+                 reached; raise --max-ends",
+                synced.left_out
+            );
+        }
+        self.left_out = synced.left_out;
     }
 
     /// Brings the fast path to what the node is like now. What goes wrong there costs speed alone:

@@ -22,15 +22,32 @@ pub struct EndCounters {
     pub tx: Counters,
     /// Received packets that went on by the fast path, TC and XDP.
     pub redirected: [u64; 2],
+    /// Segments that the fast path by TC has put into the pair at this end: like what is sent, they
+    /// arrive at the peer, but they pass no egress hook. By XDP they are in [`Self::tx`].
+    pub redirected_in: u64,
 }
 
 /// Direction of a packet, from the end's own point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Arrives at the end.
-    Rx,
+    Rx = 0,
     /// Leaves the end.
-    Tx,
+    Tx = 1,
+}
+
+impl Direction {
+    /// Both of them, each in its own place.
+    pub const BOTH: [Self; 2] = [Self::Rx, Self::Tx];
+
+    /// The label of metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rx => "rx",
+            Self::Tx => "tx",
+        }
+    }
 }
 
 impl Counters {
@@ -60,7 +77,12 @@ impl EndCounters {
         let [tc, xdp] = self.redirected;
         let redirected =
             [tc.wrapping_add(other.redirected[0]), xdp.wrapping_add(other.redirected[1])];
-        Self { rx: self.rx.plus(other.rx), tx: self.tx.plus(other.tx), redirected }
+        Self {
+            rx: self.rx.plus(other.rx),
+            tx: self.tx.plus(other.tx),
+            redirected,
+            redirected_in: self.redirected_in.wrapping_add(other.redirected_in),
+        }
     }
 
     /// The counters of one direction.

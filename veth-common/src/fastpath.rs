@@ -1,7 +1,6 @@
 //! The fast path: what lets a packet go from one pair straight into the far end of another.
 
-/// How the packets of an end travel. Kept in an array, whose values change in place, and not beside the
-/// slot: an entry of a hash map that is replaced may be another end's before its readers have ended.
+/// How the packets of an end travel.
 pub mod mode {
     /// Through the kernel's stack.
     pub const OBSERVE: u32 = 0;

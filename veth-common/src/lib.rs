@@ -3,11 +3,13 @@
 #![no_std]
 
 pub mod abi;
+pub mod config;
 pub mod counters;
 pub mod endpoint;
 pub mod fastpath;
 pub mod globals;
 pub mod journal;
+pub mod mtu;
 pub mod names;
 #[cfg(feature = "user")]
 mod pod;

@@ -17,8 +17,8 @@ pub const MAP_ENDS: &str = "va_ends";
 pub const MAP_COUNTERS: &str = "va_counters";
 /// Per-CPU array of one `u64`: packets of ends that have no slot.
 pub const MAP_UNKNOWN: &str = "va_unknown";
-/// Array: slot to one of [`crate::fastpath::mode`].
-pub const MAP_MODES: &str = "va_modes";
+/// Array: slot to [`crate::config::EndConfig`].
+pub const MAP_CONFIGS: &str = "va_configs";
 /// Hash map: [`crate::fastpath::EndpointKey`] to [`crate::fastpath::Endpoint`].
 pub const MAP_ENDPOINTS: &str = "va_endpoints";
 /// Device map: a place to the index of a near end, as long as the device lives. For TC programs.
@@ -30,5 +30,9 @@ pub const MAP_XDP_DEVICES: &str = "va_xdp_devices";
 pub const MAP_LEASE: &str = "va_lease";
 /// Per-CPU hash map: slot to [`crate::fastpath::Fallbacks`], for ends of the fast path.
 pub const MAP_FALLBACKS: &str = "va_fallbacks";
+/// Per-CPU hash map: slot to [`crate::mtu::MtuCounters`].
+pub const MAP_MTU: &str = "va_mtu";
+/// Hash map: [`crate::mtu::AddressKey`] to a `u32` that says nothing.
+pub const MAP_ADDRESSES: &str = "va_addresses";
 /// Hash map: [`crate::endpoint::EndKey`] to [`crate::journal::Journal`].
 pub const MAP_JOURNAL: &str = "va_journal";

@@ -5,21 +5,26 @@ use core::mem::{align_of, offset_of, size_of};
 use aya::Pod;
 
 use crate::{
+    config::EndConfig,
     counters::{Counters, EndCounters},
     endpoint::{EndKey, EndSlot},
     fastpath::{Endpoint, EndpointKey, Fallbacks},
     journal::Journal,
+    mtu::{AddressKey, MtuCounters},
 };
 
 const _: () = {
     assert!(size_of::<Counters>() == 24 && align_of::<Counters>() == 8);
-    assert!(size_of::<EndCounters>() == 64 && offset_of!(EndCounters, tx) == 24);
+    assert!(size_of::<EndCounters>() == 72 && offset_of!(EndCounters, tx) == 24);
     assert!(size_of::<EndKey>() == 16 && offset_of!(EndKey, padding) == 12);
     assert!(size_of::<EndSlot>() == 8);
     assert!(size_of::<EndpointKey>() == 24 && offset_of!(EndpointKey, address) == 8);
     assert!(size_of::<Endpoint>() == 32 && offset_of!(Endpoint, near_mac) == 26);
     assert!(size_of::<Fallbacks>() == 128);
     assert!(size_of::<Journal>() == 8 && offset_of!(Journal, egress_priority) == 6);
+    assert!(size_of::<EndConfig>() == 12 && offset_of!(EndConfig, limits) == 4);
+    assert!(size_of::<MtuCounters>() == 96);
+    assert!(size_of::<AddressKey>() == 24 && offset_of!(AddressKey, address) == 8);
 };
 
 // SAFETY: `repr(C)` integers whose sizes, asserted above, leave no padding; every bit pattern is a
@@ -39,3 +44,9 @@ unsafe impl Pod for Endpoint {}
 unsafe impl Pod for Fallbacks {}
 // SAFETY: as above.
 unsafe impl Pod for Journal {}
+// SAFETY: as above.
+unsafe impl Pod for EndConfig {}
+// SAFETY: as above.
+unsafe impl Pod for MtuCounters {}
+// SAFETY: as above.
+unsafe impl Pod for AddressKey {}

@@ -19,6 +19,8 @@ pub struct Crafted {
     pub segments: u32,
     pub gso_size: u32,
     pub tagged: bool,
+    /// The bytes lie elsewhere than in the linear part.
+    pub paged: bool,
 }
 
 impl Packet for Crafted {
@@ -36,6 +38,9 @@ impl Packet for Crafted {
     }
     fn is_tagged(&self) -> bool {
         self.tagged
+    }
+    fn linear(&self) -> Option<&[u8; 34]> {
+        self.bytes.first_chunk().filter(|_| !self.paged)
     }
     fn head(&self) -> Option<Head> {
         self.bytes.first_chunk().map(Head::from_bytes)
@@ -140,7 +145,7 @@ fn frame(to: [u8; 6], kind: [u8; 2], header: &[u8], payload: usize) -> Crafted {
     bytes.extend(kind);
     bytes.extend(header);
     bytes.resize(bytes.len() + payload, 0);
-    Crafted { bytes, ifindex: 11, segments: 1, gso_size: 0, tagged: false }
+    Crafted { bytes, ifindex: 11, segments: 1, gso_size: 0, tagged: false, paged: false }
 }
 
 /// IPv4 from red to blue.

@@ -7,12 +7,14 @@ use aya_ebpf::{
     maps::{Array, DevMap, HashMap, PerCpuArray, PerCpuHashMap},
 };
 use veth_common::{
+    config::EndConfig,
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
     fastpath::{Address, Endpoint, EndpointKey, Fallback, Fallbacks, mode},
+    mtu::{AddressKey, Figure, MtuCounters},
 };
 
-use crate::datapath::Tables;
+use crate::{datapath::Tables, observe::mtu::Figures};
 
 #[map(name = "va_ends")]
 static ENDS: HashMap<EndKey, EndSlot> = HashMap::with_max_entries(8192, 0);
@@ -23,8 +25,8 @@ static COUNTERS: PerCpuArray<EndCounters> = PerCpuArray::with_max_entries(8192, 
 #[map(name = "va_unknown")]
 static UNKNOWN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-#[map(name = "va_modes")]
-static MODES: Array<u32> = Array::with_max_entries(8192, 0);
+#[map(name = "va_configs")]
+static CONFIGS: Array<EndConfig> = Array::with_max_entries(8192, 0);
 
 #[map(name = "va_endpoints")]
 static ENDPOINTS: HashMap<EndpointKey, Endpoint> = HashMap::with_max_entries(8192, 0);
@@ -41,6 +43,12 @@ static LEASE: Array<u64> = Array::with_max_entries(1, 0);
 #[map(name = "va_fallbacks")]
 static FALLBACKS: PerCpuHashMap<u32, Fallbacks> = PerCpuHashMap::with_max_entries(8192, 1);
 
+#[map(name = "va_mtu")]
+static MTU: PerCpuHashMap<u32, MtuCounters> = PerCpuHashMap::with_max_entries(8192, 1);
+
+#[map(name = "va_addresses")]
+static ADDRESSES: HashMap<AddressKey, u32> = HashMap::with_max_entries(8192, 1);
+
 /// What the agent knows of an end, if it has given it a slot.
 #[inline(always)]
 pub fn end(key: &EndKey) -> Option<EndSlot> {
@@ -50,10 +58,10 @@ pub fn end(key: &EndKey) -> Option<EndSlot> {
     unsafe { ENDS.get(key) }.copied()
 }
 
-/// How the packets of a slot's end travel.
+/// What the agent says of a slot's end.
 #[inline(always)]
-pub fn mode_of(slot: u32) -> u32 {
-    MODES.get(slot).copied().unwrap_or(mode::OBSERVE)
+pub fn config(slot: u32) -> EndConfig {
+    CONFIGS.get(slot).copied().unwrap_or_default()
 }
 
 /// The tables of the fast path, for the programs of one namespace.
@@ -90,7 +98,32 @@ impl Tables for FastPath {
 
     #[inline(always)]
     fn takes(&self, place: u32) -> bool {
-        mode_of(place) == self.mode
+        config(place).mode == self.mode
+    }
+}
+
+/// Where what is seen of packets that do not fit is counted, for an end.
+pub struct MtuOf {
+    /// Cookie of its namespace.
+    pub netns_cookie: u64,
+    /// Its slot.
+    pub slot: u32,
+}
+
+impl Figures for MtuOf {
+    #[inline(always)]
+    fn owns(&self, address: Address) -> bool {
+        let key = AddressKey { netns_cookie: self.netns_cookie, address };
+        // SAFETY: nothing is read of the entry.
+        unsafe { ADDRESSES.get(key) }.is_some()
+    }
+
+    #[inline(always)]
+    fn count(&self, figure: Figure) {
+        if let Some(counters) = MTU.get_ptr_mut(self.slot) {
+            // SAFETY: as in `counters`.
+            unsafe { (*counters).by_place[figure.place()] += 1 };
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub trait Packet {
     fn gso_size(&self) -> u32;
     /// Whether a VLAN tag lies beside the packet.
     fn is_tagged(&self) -> bool;
+    /// The beginning, where it can be had without a call.
+    fn linear(&self) -> Option<&[u8; Head::BYTES as usize]>;
     /// The beginning, as far as a network header without options reaches; `None` where the packet is
     /// shorter.
     fn head(&self) -> Option<Head>;
@@ -75,12 +77,17 @@ impl Packet for TcContext {
     }
 
     #[inline(always)]
-    fn head(&self) -> Option<Head> {
+    fn linear(&self) -> Option<&[u8; Head::BYTES as usize]> {
         let start = self.data();
-        if start + Head::BYTES as usize <= self.data_end() {
-            // SAFETY: so many bytes lie in the linear part, which the verifier checks; bytes have no
-            // alignment, and nothing writes to the packet while they are read.
-            return Some(Head::from_bytes(unsafe { &*(start as *const _) }));
+        // SAFETY: so many bytes lie in the linear part, which the verifier checks; bytes have no
+        // alignment, and nothing writes to the packet while they are read.
+        (start + Head::BYTES as usize <= self.data_end()).then(|| unsafe { &*(start as *const _) })
+    }
+
+    #[inline(always)]
+    fn head(&self) -> Option<Head> {
+        if let Some(bytes) = self.linear() {
+            return Some(Head::from_bytes(bytes));
         }
         // The helper also finds what lies elsewhere, but a call costs several times as much.
         let mut head = Head::default();
@@ -137,6 +144,11 @@ impl Packet for XdpContext {
     fn is_tagged(&self) -> bool {
         // The agent sees to it that the sender puts tags into the frame.
         false
+    }
+
+    #[inline(always)]
+    fn linear(&self) -> Option<&[u8; Head::BYTES as usize]> {
+        None
     }
 
     #[inline(always)]

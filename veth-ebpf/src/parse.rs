@@ -10,17 +10,18 @@ use crate::packet::Packet;
 /// Bytes of an Ethernet header.
 pub const ETHERNET: u32 = 14;
 const IPV4: u32 = 20;
-const IPV6: u32 = 40;
+/// Bytes of an IPv6 header.
+pub(crate) const IPV6: u32 = 40;
 
-const TYPE_IPV4: u16 = 0x0800_u16.to_be();
-const TYPE_IPV6: u16 = 0x86dd_u16.to_be();
-const TYPE_VLAN: u16 = 0x8100_u16.to_be();
-const TYPE_QINQ: u16 = 0x88a8_u16.to_be();
+pub(crate) const TYPE_IPV4: u16 = 0x0800_u16.to_be();
+pub(crate) const TYPE_IPV6: u16 = 0x86dd_u16.to_be();
+pub(crate) const TYPE_VLAN: u16 = 0x8100_u16.to_be();
+pub(crate) const TYPE_QINQ: u16 = 0x88a8_u16.to_be();
 
-const ICMP: u8 = 1;
+pub(crate) const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
+pub(crate) const ICMPV6: u8 = 58;
 
 /// The first 34 bytes of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,15 +204,18 @@ impl Headers {
             return Some(packet.bytes().wrapping_sub(ETHERNET));
         }
         let network = if self.is_ipv4() { IPV4 } else { IPV6 };
-        let transport = if self.protocol == TCP {
-            // The upper half of the thirteenth byte counts words.
-            let offset = packet.byte(ETHERNET + network + 12)?;
-            u32::from(offset >> 4) * 4
-        } else {
-            8
-        };
-        Some(network + transport + segment)
+        Some(network + transport_header(packet, self.protocol, ETHERNET + network)? + segment)
     }
+}
+
+/// Bytes of the transport header at `offset`; of what is not known, so many as there are at least.
+#[inline(always)]
+pub(crate) fn transport_header(packet: &impl Packet, protocol: u8, offset: u32) -> Option<u32> {
+    if protocol != TCP {
+        return Some(8);
+    }
+    // The upper half of the thirteenth byte counts words.
+    Some(u32::from(packet.byte(offset + 12)? >> 4) * 4)
 }
 
 /// Whether the ones' complement sum of an IPv4 header is 0xffff (RFC 1071). The sum is the same in

@@ -90,6 +90,13 @@ pub fn pods(node: &Node, shape: Shape) -> Result<Agent> {
 
 /// Makes the pods, and starts the agent that speeds them up.
 pub fn pods_by(node: &Node, shape: Shape, by: By) -> Result<Agent> {
+    let said = make_pods(node, shape, by.word())?;
+    ensure!(said.contains("the fast path is idle"), "{said}");
+    Agent::start(node, "")
+}
+
+/// Makes the pods, with a datapath as the file names it; gives what was said.
+pub fn make_pods(node: &Node, shape: Shape, datapath: &str) -> Result<String> {
     let topology = match shape {
         Shape::Bridged => BRIDGED,
         Shape::Routed => {
@@ -97,11 +104,10 @@ pub fn pods_by(node: &Node, shape: Shape, by: By) -> Result<Agent> {
             ROUTED
         }
     };
-    let topology = topology.replace("datapath: tc", &format!("datapath: {}", by.word()));
+    let topology = topology.replace("datapath: tc", &format!("datapath: {datapath}"));
     let file = node.file("pods.yaml", &topology)?;
     let applied = agent(&format!("apply -f {}", file.display()))?;
     ensure!(applied.code == 0, "{}", applied.stderr);
-    ensure!(applied.stderr.contains("the fast path is idle"), "{}", applied.stderr);
     // Until then the kernel sends from, and answers for, other addresses.
     node.eventually("duplicate address detection has ended", SOON, || {
         let tentative = |netns: &str| -> Result<bool> {
@@ -109,7 +115,7 @@ pub fn pods_by(node: &Node, shape: Shape, by: By) -> Result<Agent> {
         };
         Ok((!tentative("red")? && !tentative("blue")?).then_some(()))
     })?;
-    Agent::start(node, "")
+    Ok(applied.stderr)
 }
 
 pub fn in_red(line: &str) -> Result<()> {
@@ -133,9 +139,17 @@ pub fn fallbacks(page: &Page, near: &str, reason: &str) -> Result<u64> {
 
 /// What the maps say of a host end; no daemon need run.
 pub fn reading(interface: &str) -> Result<EndReading> {
-    let maps = Maps::open(&Pins::at(DEFAULT_BPFFS.as_ref()), 1)?;
-    let ifindex = IfIndex(if_nametoindex(interface)?);
-    Ok(collect::read(&maps, EndId { netns: netns::cookie()?, ifindex }))
+    Ok(collect::read(&maps()?, here(interface)?))
+}
+
+/// The agent's maps.
+pub fn maps() -> Result<Maps> {
+    Ok(Maps::open(&Pins::at(DEFAULT_BPFFS.as_ref()), 1)?)
+}
+
+/// The identity of an end in the calling thread's namespace.
+pub fn here(interface: &str) -> Result<EndId> {
+    Ok(EndId { netns: netns::cookie()?, ifindex: IfIndex(if_nametoindex(interface)?) })
 }
 
 /// Waits until pings take the fast path by TC both ways.

@@ -5,6 +5,7 @@ use veth_common::{
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
     fastpath::Fallbacks,
+    mtu::MtuCounters,
 };
 
 use crate::{datapath::Maps, types::EndId};
@@ -16,6 +17,8 @@ pub struct EndReading {
     pub counters: Option<EndCounters>,
     /// What did not take the fast path, and why; `None` where it has no place there.
     pub fallbacks: Option<Fallbacks>,
+    /// What it has seen of packets that do not fit; `None` where it has no slot.
+    pub mtu: Option<MtuCounters>,
 }
 
 /// Reads an end. What cannot be read is not there.
@@ -26,11 +29,14 @@ pub fn read(maps: &Maps, end: EndId) -> EndReading {
     };
     let counters = maps.counters.get(&slot, 0).ok();
     let fallbacks = maps.fallbacks.get(&slot, 0).ok();
+    let mtu = maps.mtu.get(&slot, 0).ok();
     EndReading {
         counters: counters
             .map(|per_cpu| per_cpu.iter().fold(EndCounters::default(), |sum, cpu| sum.plus(*cpu))),
         fallbacks: fallbacks
             .map(|per_cpu| per_cpu.iter().fold(Fallbacks::default(), |sum, cpu| sum.plus(*cpu))),
+        mtu: mtu
+            .map(|per_cpu| per_cpu.iter().fold(MtuCounters::default(), |sum, cpu| sum.plus(*cpu))),
     }
 }
 

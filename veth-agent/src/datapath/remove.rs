@@ -131,8 +131,8 @@ fn leave_fast_path(
     forget_endpoints(maps, &both)?;
     let slots = read_slots(maps)?;
     for EndSlot { slot, .. } in both.iter().filter_map(|end| slots.get(*end)) {
-        maps.modes.set(slot, mode::OBSERVE, 0).map_err(|error| DatapathError::Map {
-            name: names::MAP_MODES,
+        maps.set_mode(slot, mode::OBSERVE).map_err(|error| DatapathError::Map {
+            name: names::MAP_CONFIGS,
             source: Box::new(error),
         })?;
     }

@@ -7,9 +7,10 @@ use aya::{
     util::nr_cpus,
 };
 use veth_common::{
+    config::EndConfig,
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
-    fastpath::mode,
+    mtu::MtuCounters,
 };
 
 use super::{AttachCause, Maps};
@@ -60,8 +61,10 @@ impl Slots {
         let cpus = nr_cpus().map_err(|(_, error)| error)?;
         let zeros = PerCpuValues::try_from(vec![EndCounters::default(); cpus])?;
         maps.counters.set(given.slot, zeros, 0)?;
+        let zeros = PerCpuValues::try_from(vec![MtuCounters::default(); cpus])?;
+        maps.mtu.insert(given.slot, zeros, 0)?;
         // An earlier owner's wishes end with it.
-        maps.modes.set(given.slot, mode::OBSERVE, 0)?;
+        maps.configs.set(given.slot, EndConfig::default(), 0)?;
         if maps.fallbacks.get(&given.slot, 0).is_ok() {
             maps.fallbacks.remove(&given.slot)?;
         }
@@ -74,6 +77,9 @@ impl Slots {
     pub fn release(&mut self, maps: &mut Maps, end: EndId) -> Result<(), MapError> {
         if let Some(EndSlot { slot, .. }) = self.taken.remove(&end) {
             maps.ends.remove(&EndKey::from(end))?;
+            if maps.mtu.get(&slot, 0).is_ok() {
+                maps.mtu.remove(&slot)?;
+            }
             self.free_from = self.free_from.min(slot);
         }
         Ok(())

@@ -10,7 +10,7 @@ use veth_common::{counters::Counters, fastpath::Fallback, names};
 use super::{
     SharedView, View,
     labels::{EndLabels, PairInfo},
-    sizes,
+    mtu, sizes,
 };
 use crate::{
     collect::{self, EndReading},
@@ -68,6 +68,7 @@ impl Agent {
         let mut families = traffic(&readings);
         families.push(redirects(&readings));
         families.push(fallbacks(&readings));
+        families.extend(mtu::families(&readings));
         families.push(pair_info(&readings));
         families.push(link_up(&readings));
         families.extend(sizes::families(view));
@@ -79,10 +80,10 @@ impl Agent {
 }
 
 /// What one end's series say.
-struct Reading<'a> {
+pub struct Reading<'a> {
     labels: &'a EndLabels,
     info: &'a PairInfo,
-    of_end: EndReading,
+    pub(super) of_end: EndReading,
     up: bool,
 }
 
@@ -103,7 +104,7 @@ impl<'a> Reading<'a> {
         live.chain(gone).collect()
     }
 
-    fn labels(&self) -> Vec<LabelPair> {
+    pub(super) fn labels(&self) -> Vec<LabelPair> {
         let EndLabels { netns, interface } = self.labels;
         vec![label("interface", interface), label("netns", netns)]
     }
@@ -216,7 +217,7 @@ fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
     let lost = lost
         .chain([("end_without_slot", unknown)])
         .map(|(source, count)| counter(vec![label("source", source)], count));
-    let (entries, capacity) = map_fill(maps);
+    let (entries, capacity) = map_fill(view, maps);
     vec![
         family(
             "veth_agent_pairs",
@@ -251,12 +252,13 @@ fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
     ]
 }
 
-fn map_fill(maps: &Maps) -> (Vec<Metric>, Vec<Metric>) {
+fn map_fill(view: &View, maps: &Maps) -> (Vec<Metric>, Vec<Metric>) {
     let ends = maps.ends.keys().filter(Result::is_ok).count();
     let journal = maps.journal.keys().filter(Result::is_ok).count();
     let endpoints = maps.endpoints.keys().filter(Result::is_ok).count();
     let all = maps.capacity as usize;
     let filled = [
+        (names::MAP_ADDRESSES, view.addresses, maps.address_capacity as usize),
         // A slot of the counters is in use exactly where an end has it.
         (names::MAP_COUNTERS, ends, all),
         (names::MAP_ENDPOINTS, endpoints, maps.endpoint_capacity as usize),
@@ -309,7 +311,7 @@ pub(super) const fn approximate(value: u64) -> f64 {
     value as f64
 }
 
-fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
+pub(super) fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(approximate(value));
     let mut metric = Metric::from_label(labels);

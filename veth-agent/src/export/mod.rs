@@ -2,6 +2,7 @@
 
 mod labels;
 mod metrics;
+mod mtu;
 mod server;
 mod sizes;
 mod view;

@@ -79,6 +79,8 @@ pub struct View {
     pub attach_errors: BTreeMap<(&'static str, &'static str), u64>,
     /// Events lost by source.
     pub events_lost: BTreeMap<&'static str, u64>,
+    /// Addresses of namespaces that the programs know.
+    pub addresses: usize,
     /// The first picture has been taken and its ends attached.
     pub ready: bool,
 }

@@ -35,7 +35,7 @@ pub fn sync(maps: &mut Maps, snapshot: &Snapshot, plan: &Plan) -> Result<(), Att
     // A slot was given its place there before it was opened.
     for slot in maps.fallbacks.keys().collect::<Result<Vec<_>, _>>()? {
         if plan.near.values().all(|near| near.slot != slot) {
-            maps.modes.set(slot, mode::OBSERVE, 0)?;
+            maps.set_mode(slot, mode::OBSERVE)?;
         }
     }
     if !stale.is_empty() {
@@ -68,7 +68,7 @@ fn devices(
     let mut devices = BTreeMap::<_, Vec<_>>::new();
     for (EndId { netns, ifindex }, Near { slot, datapath, .. }) in &plan.near {
         // Each kind of program has a map of its own.
-        let other_kind = maps.modes.get(slot, 0)? != mode_of(*datapath);
+        let other_kind = maps.configs.get(slot, 0)?.mode != mode_of(*datapath);
         if other_kind || new.iter().any(|(_, endpoint)| endpoint.device == *slot) {
             devices.entry(*netns).or_default().push((*slot, ifindex.0, *datapath));
         }
@@ -102,7 +102,7 @@ fn set_devices(
 fn make_ready(maps: &mut Maps, near: &Near) -> Result<(), AttachCause> {
     let slot = near.slot;
     let wanted = mode_of(near.datapath);
-    if maps.modes.get(&slot, 0)? == wanted {
+    if maps.configs.get(&slot, 0)?.mode == wanted {
         return Ok(());
     }
     if matches!(maps.fallbacks.get(&slot, 0), Err(MapError::KeyNotFound)) {
@@ -110,7 +110,7 @@ fn make_ready(maps: &mut Maps, near: &Near) -> Result<(), AttachCause> {
         let zeros = PerCpuValues::try_from(vec![Fallbacks::default(); cpus])?;
         maps.fallbacks.insert(slot, zeros, 0)?;
     }
-    maps.modes.set(slot, wanted, 0)?;
+    maps.set_mode(slot, wanted)?;
     Ok(())
 }
 

@@ -11,15 +11,20 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use veth_common::{
+    config::EndConfig,
     counters::Direction,
     fastpath::{Fallback, mode},
+    mtu::Figure,
 };
 use veth_ebpf::{
     TC_NEXT,
     datapath::{Verdict, decide},
-    maps::{FastPath, count_fallback, counters, mode_of, redirect},
-    observe::count::{Counted, add, count, look_up},
-    packet::{send, write},
+    maps::{FastPath, MtuOf, config, count_fallback, counters, redirect},
+    observe::{
+        count::{Counted, count, look_up},
+        mtu::{Figures as _, exceeds, observe},
+    },
+    packet::{Packet as _, send, write},
 };
 
 /// See `veth_common::globals::NETNS_COOKIE`.
@@ -30,10 +35,12 @@ static NETNS_COOKIE: Global<u64> = Global::new(0);
 #[classifier]
 pub fn va_end_ingress(ctx: TcContext) -> i32 {
     let netns_cookie = NETNS_COOKIE.load();
-    match count(&ctx, netns_cookie, Direction::Rx) {
-        Some(counted) if mode_of(counted.end.slot) == mode::TC => {
-            forward(&ctx, netns_cookie, counted)
-        }
+    let Some(counted) = count(&ctx, netns_cookie, Direction::Rx) else { return TC_NEXT };
+    let slot = counted.end.slot;
+    let config = config(slot);
+    observe(&ctx, Direction::Rx, config.limits.rx, &MtuOf { netns_cookie, slot });
+    match config.mode {
+        mode::TC => forward(&ctx, netns_cookie, counted),
         _ => TC_NEXT,
     }
 }
@@ -43,9 +50,10 @@ pub fn va_end_ingress(ctx: TcContext) -> i32 {
 fn forward(ctx: &TcContext, netns_cookie: u64, counted: Counted) -> i32 {
     let Counted { end, counters } = counted;
     match decide(ctx, &end, &FastPath { netns_cookie, mode: mode::TC }) {
-        Verdict::Redirect { ifindex, rewrite, .. } => match send(ctx, ifindex, &rewrite) {
+        Verdict::Redirect { ifindex, place, rewrite } => match send(ctx, ifindex, &rewrite) {
             Some(action) => {
                 counters.redirected[0] += 1;
+                count_redirected_in(place, ctx);
                 action
             }
             None => {
@@ -60,31 +68,47 @@ fn forward(ctx: &TcContext, netns_cookie: u64, counted: Counted) -> i32 {
     }
 }
 
+/// Counts a packet at the near end of its destination, whose egress hook does not see it.
+#[inline(always)]
+fn count_redirected_in(slot: u32, ctx: &TcContext) {
+    if let Some(counters) = counters(slot) {
+        counters.redirected_in += u64::from(ctx.segments());
+    }
+}
+
 /// Frames that arrive at an end whose pair's datapath is `xdp`. What goes on to the stack is counted at
 /// TC.
 #[xdp(frags)]
 pub fn va_end_xdp(ctx: XdpContext) -> u32 {
     let netns_cookie = NETNS_COOKIE.load();
     match look_up(&ctx, netns_cookie) {
-        Some(found) if mode_of(found.end.slot) == mode::XDP => {
-            forward_frame(&ctx, netns_cookie, found)
+        Some(found) => {
+            let EndConfig { mode, limits } = config(found.end.slot);
+            match mode {
+                mode::XDP => forward_frame(&ctx, netns_cookie, found, limits.rx),
+                _ => XDP_PASS,
+            }
         }
-        _ => XDP_PASS,
+        None => XDP_PASS,
     }
 }
 
 /// Sends a frame on by the fast path, or leaves it to the stack.
 #[inline(always)]
-fn forward_frame(ctx: &XdpContext, netns_cookie: u64, found: Counted) -> u32 {
+fn forward_frame(ctx: &XdpContext, netns_cookie: u64, found: Counted, limit: u32) -> u32 {
     let Counted { end, counters } = found;
     let reason = match decide(ctx, &end, &FastPath { netns_cookie, mode: mode::XDP }) {
         Verdict::Redirect { place, rewrite, .. } => match redirect(place) {
             // Only noted down so far: it goes when the program ends, as it is then.
             Some(action) if write(ctx, &rewrite) => {
-                add(&mut counters.rx, ctx);
+                let bytes = ctx.bytes();
+                counters.rx.add(bytes, 1);
                 counters.redirected[1] += 1;
                 // The kernel counts it there, too (`veth_xdp_xmit`).
-                count_sent(place, ctx);
+                count_sent(place, bytes);
+                if exceeds(bytes, limit) {
+                    MtuOf { netns_cookie, slot: end.slot }.count(Figure::Oversize(Direction::Rx));
+                }
                 return action;
             }
             Some(_) => Fallback::Memory,
@@ -96,18 +120,22 @@ fn forward_frame(ctx: &XdpContext, netns_cookie: u64, found: Counted) -> u32 {
     XDP_PASS
 }
 
-/// Counts a frame at the near end of its destination, which its egress hook does not see.
+/// Counts a frame of `bytes` at the near end of its destination, whose egress hook does not see it.
 #[inline(always)]
-fn count_sent(slot: u32, ctx: &XdpContext) {
+fn count_sent(slot: u32, bytes: u32) {
     if let Some(counters) = counters(slot) {
-        add(&mut counters.tx, ctx);
+        counters.tx.add(bytes, 1);
     }
 }
 
 /// Packets that leave an end.
 #[classifier]
 pub fn va_end_egress(ctx: TcContext) -> i32 {
-    count(&ctx, NETNS_COOKIE.load(), Direction::Tx);
+    let netns_cookie = NETNS_COOKIE.load();
+    if let Some(Counted { end, .. }) = count(&ctx, netns_cookie, Direction::Tx) {
+        let slot = end.slot;
+        observe(&ctx, Direction::Tx, config(slot).limits.tx, &MtuOf { netns_cookie, slot });
+    }
     TC_NEXT
 }
 

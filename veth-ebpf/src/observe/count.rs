@@ -54,7 +54,14 @@ mod tests {
     use crate::crafted::Crafted;
 
     fn crafted(bytes: usize, segments: u32) -> Crafted {
-        Crafted { bytes: vec![0; bytes], ifindex: 7, segments, gso_size: 0, tagged: false }
+        Crafted {
+            bytes: vec![0; bytes],
+            ifindex: 7,
+            segments,
+            gso_size: 0,
+            tagged: false,
+            paged: false,
+        }
     }
 
     #[test]

@@ -1,3 +1,4 @@
 //! What looks at packets and never changes their verdict.
 
 pub mod count;
+pub mod mtu;

@@ -11,10 +11,12 @@ use aya_obj::generated::{
     },
 };
 use veth_common::{
+    config::{EndConfig, Limits},
     counters::EndCounters,
     endpoint::{EndKey, EndSlot},
     fastpath::{Endpoint, EndpointKey, Fallbacks},
     journal::Journal,
+    mtu::{AddressKey, MtuCounters},
     names,
 };
 
@@ -28,8 +30,8 @@ pub struct Maps {
     pub counters: PerCpuArray<MapData, EndCounters>,
     /// Packets of ends without a slot.
     pub unknown: PerCpuArray<MapData, u64>,
-    /// How the packets of each slot's end travel.
-    pub modes: Array<MapData, u32>,
+    /// What the programs are told of each slot's end.
+    pub configs: Array<MapData, EndConfig>,
     /// Where packets for an address go.
     pub endpoints: HashMap<MapData, EndpointKey, Endpoint>,
     /// The near ends of the fast path by TC, by slot.
@@ -40,12 +42,18 @@ pub struct Maps {
     pub lease: Array<MapData, u64>,
     /// Why packets did not take it, by slot.
     pub fallbacks: PerCpuHashMap<MapData, u32, Fallbacks>,
+    /// What each slot's end has seen of packets that do not fit.
+    pub mtu: PerCpuHashMap<MapData, u32, MtuCounters>,
+    /// The addresses of namespaces that have an end.
+    pub addresses: HashMap<MapData, AddressKey, u32>,
     /// What was changed that is not ours.
     pub journal: HashMap<MapData, EndKey, Journal>,
     /// How many ends fit.
     pub capacity: u32,
     /// How many addresses fit.
     pub endpoint_capacity: u32,
+    /// How many addresses of namespaces fit.
+    pub address_capacity: u32,
 }
 
 /// What a map must look like.
@@ -69,9 +77,9 @@ const fn size<T>() -> u32 {
 const ADDRESSES: u32 = 4;
 
 impl Layout {
-    const fn all(capacity: u32) -> [Self; 10] {
+    const fn all(capacity: u32) -> [Self; 12] {
         let (hash, array) = (BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY);
-        let per_cpu = BPF_MAP_TYPE_PERCPU_ARRAY;
+        let (per_cpu, per_cpu_hash) = (BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH);
         let addresses = capacity.saturating_mul(ADDRESSES);
         let (end, slot) = (size::<EndKey>(), size::<u32>());
         let endpoint = (size::<EndpointKey>(), size::<Endpoint>());
@@ -80,7 +88,7 @@ impl Layout {
             layout(names::MAP_ENDS, hash, end, size::<EndSlot>(), capacity),
             layout(names::MAP_COUNTERS, per_cpu, slot, size::<EndCounters>(), capacity),
             layout(names::MAP_UNKNOWN, per_cpu, slot, size::<u64>(), 1),
-            layout(names::MAP_MODES, array, slot, size::<u32>(), capacity),
+            layout(names::MAP_CONFIGS, array, slot, size::<EndConfig>(), capacity),
             layout(names::MAP_ENDPOINTS, hash, endpoint.0, endpoint.1, addresses),
             // `bpf_devmap_val`. The kernel adds a flag by itself (`kernel/bpf/devmap.c`).
             layout(names::MAP_DEVICES, BPF_MAP_TYPE_DEVMAP, slot, 8, capacity)
@@ -88,14 +96,12 @@ impl Layout {
             layout(names::MAP_XDP_DEVICES, BPF_MAP_TYPE_DEVMAP, slot, 8, capacity)
                 .flags(0, BPF_F_RDONLY_PROG),
             layout(names::MAP_LEASE, array, slot, size::<u64>(), 1),
-            layout(
-                names::MAP_FALLBACKS,
-                BPF_MAP_TYPE_PERCPU_HASH,
-                slot,
-                size::<Fallbacks>(),
-                capacity,
-            )
-            .flags(BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC),
+            layout(names::MAP_FALLBACKS, per_cpu_hash, slot, size::<Fallbacks>(), capacity)
+                .flags(BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC),
+            layout(names::MAP_MTU, per_cpu_hash, slot, size::<MtuCounters>(), capacity)
+                .flags(BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC),
+            layout(names::MAP_ADDRESSES, hash, size::<AddressKey>(), 4, addresses)
+                .flags(BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC),
             layout(names::MAP_JOURNAL, hash, end, size::<Journal>(), capacity),
         ]
     }
@@ -169,23 +175,26 @@ impl Maps {
             ends,
             counters,
             unknown,
-            modes,
+            configs,
             endpoints,
             devices,
             xdp_devices,
             lease,
             fallbacks,
+            mtu,
+            addresses,
             journal,
         ] = Layout::all(capacity);
         let (ends_map, ends_capacity) = ends.open(pins)?;
         let (counters_map, counters_capacity) = counters.open(pins)?;
         let (endpoints_map, endpoint_capacity) = endpoints.open(pins)?;
+        let (addresses_map, address_capacity) = addresses.open(pins)?;
         let map = |layout: &Layout| layout.open(pins).map(|(map, _)| map);
         Ok(Self {
             ends: Map::HashMap(ends_map).try_into().map_err(ends.failed())?,
             counters: Map::PerCpuArray(counters_map).try_into().map_err(counters.failed())?,
             unknown: Map::PerCpuArray(map(&unknown)?).try_into().map_err(unknown.failed())?,
-            modes: Map::Array(map(&modes)?).try_into().map_err(modes.failed())?,
+            configs: Map::Array(map(&configs)?).try_into().map_err(configs.failed())?,
             endpoints: Map::HashMap(endpoints_map).try_into().map_err(endpoints.failed())?,
             devices: Map::DevMap(map(&devices)?).try_into().map_err(devices.failed())?,
             xdp_devices: Map::DevMap(map(&xdp_devices)?)
@@ -195,10 +204,35 @@ impl Maps {
             fallbacks: Map::PerCpuHashMap(map(&fallbacks)?)
                 .try_into()
                 .map_err(fallbacks.failed())?,
+            mtu: Map::PerCpuHashMap(map(&mtu)?).try_into().map_err(mtu.failed())?,
+            addresses: Map::HashMap(addresses_map).try_into().map_err(addresses.failed())?,
             journal: Map::HashMap(map(&journal)?).try_into().map_err(journal.failed())?,
             capacity: ends_capacity.min(counters_capacity),
             endpoint_capacity,
+            address_capacity,
         })
+    }
+
+    /// Sets how the packets of a slot's end travel, and leaves the rest of what its programs are told.
+    /// Only under the lock on changes of programs, as all that writes there.
+    ///
+    /// # Errors
+    /// When the map cannot be read or written.
+    pub fn set_mode(&mut self, slot: u32, mode: u32) -> Result<(), MapError> {
+        let config = self.configs.get(&slot, 0)?;
+        self.configs.set(slot, EndConfig { mode, ..config }, 0)
+    }
+
+    /// Sets how large packets may be at a slot's end, and leaves the rest, as [`Self::set_mode`] does.
+    ///
+    /// # Errors
+    /// When the map cannot be read or written.
+    pub fn set_limits(&mut self, slot: u32, limits: Limits) -> Result<(), MapError> {
+        let config = self.configs.get(&slot, 0)?;
+        if config.limits == limits {
+            return Ok(());
+        }
+        self.configs.set(slot, EndConfig { limits, ..config }, 0)
     }
 
     /// Opens the pinned maps as [`Self::open`] does, and unpins those of another layout first.

@@ -163,16 +163,18 @@ pub fn load(pins: &Pins, cookies: &[NetnsCookie]) -> Result<(), DatapathError> {
 }
 
 /// The maps that the object uses.
-const OBJECT_MAPS: [&str; 9] = [
+const OBJECT_MAPS: [&str; 11] = [
     names::MAP_ENDS,
     names::MAP_COUNTERS,
     names::MAP_UNKNOWN,
-    names::MAP_MODES,
+    names::MAP_CONFIGS,
     names::MAP_ENDPOINTS,
     names::MAP_DEVICES,
     names::MAP_XDP_DEVICES,
     names::MAP_LEASE,
     names::MAP_FALLBACKS,
+    names::MAP_MTU,
+    names::MAP_ADDRESSES,
 ];
 
 /// Loads the programs of each namespace and hands them to `put`: an instance each, because its

@@ -1,0 +1,116 @@
+#![expect(clippy::unwrap_used, reason = "a test may fail so")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use veth_common::{config::Limits, fastpath::address_of, mtu::AddressKey};
+
+use super::{addresses, limits};
+use crate::{
+    inventory::{Address, Link, LinkKind, Namespace, OperState, Snapshot, Switches},
+    types::{EndId, IfIndex, NetnsCookie},
+};
+
+fn link(index: u32, kind: LinkKind, mtu: u32, master: Option<u32>, addresses: &[&str]) -> Link {
+    let addresses = addresses.iter().map(|net| Address { net: net.parse().unwrap(), ours: false });
+    Link {
+        index: IfIndex(index),
+        name: format!("link{index}"),
+        kind,
+        mac: None,
+        mtu,
+        admin_up: true,
+        carrier: true,
+        state: OperState::Up,
+        alias: None,
+        newborn: false,
+        master: master.map(IfIndex),
+        port: None,
+        vlan_filtering: false,
+        stp: false,
+        qdisc: None,
+        arp: true,
+        lower: None,
+        tunnel: None,
+        switches: Switches::default(),
+        xdp: None,
+        peer: None,
+        addresses: addresses.collect(),
+        duplicates: Vec::new(),
+    }
+}
+
+fn netns(cookie: u64, links: Vec<Link>) -> (NetnsCookie, Namespace) {
+    let cookie = NetnsCookie(cookie);
+    let links = links.into_iter().map(|link| (link.index, link)).collect();
+    let (names, routes) = (Vec::new(), Vec::new());
+    let path = "/proc/self/ns/net".into();
+    (cookie, Namespace { cookie, inode: cookie.0, names, path, nsid: None, links, routes })
+}
+
+const fn end(netns: u64, ifindex: u32) -> EndId {
+    EndId { netns: NetnsCookie(netns), ifindex: IfIndex(ifindex) }
+}
+
+/// Two pods on a bridge, a third that is routed, and an end whose peer cannot be seen.
+fn snapshot() -> Snapshot {
+    use LinkKind::{Bridge, Loopback, Other, Veth};
+    let host = vec![
+        link(1, Loopback, 65536, None, &["127.0.0.1/8", "::1/128", "10.1.1.1/32"]),
+        link(2, Bridge, 1350, None, &["10.0.0.1/24"]),
+        link(3, Veth, 1300, Some(2), &[]),
+        link(4, Veth, 1400, Some(2), &[]),
+        link(5, Other("vxlan".into()), 1450, Some(2), &[]),
+        link(6, Veth, 1500, None, &[]),
+        link(7, Veth, 1500, None, &[]),
+        link(8, Other("bond".into()), 1200, None, &[]),
+        link(9, Veth, 1500, Some(8), &[]),
+    ];
+    let pod = |cookie, mtu, address| netns(cookie, vec![link(2, Veth, mtu, None, &[address])]);
+    let namespaces = [
+        netns(1, host),
+        pod(2, 1310, "10.0.0.2/24"),
+        pod(3, 9000, "fd00::3/64"),
+        pod(4, 1420, "10.0.4.2/24"),
+        netns(5, vec![link(2, Other("dummy".into()), 1500, None, &["10.9.9.9/24"])]),
+    ];
+    let pairs = [(end(1, 3), end(2, 2)), (end(1, 4), end(3, 2)), (end(1, 6), end(4, 2))];
+    let peers: BTreeMap<_, _> = pairs.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]).collect();
+    let (host, unseen) = (NetnsCookie(1), Vec::new());
+    Snapshot { host, namespaces: namespaces.into(), peers, unseen }
+}
+
+#[test]
+fn an_end_sends_what_its_peer_takes() {
+    let snapshot = snapshot();
+    let tx = |netns, ifindex| limits(&snapshot, end(netns, ifindex)).tx;
+    assert_eq!([tx(1, 3), tx(2, 2), tx(1, 4), tx(3, 2)], [1310, 1300, 9000, 1400]);
+    assert_eq!([tx(1, 6), tx(4, 2)], [1420, 1500]);
+    assert_eq!([tx(1, 7), tx(1, 99), tx(99, 1)], [0; 3], "nothing is known of its peer");
+}
+
+#[test]
+fn a_port_receives_what_the_narrowest_behind_it_takes() {
+    let snapshot = snapshot();
+    let rx = |netns, ifindex| limits(&snapshot, end(netns, ifindex)).rx;
+    // The bridge itself; and another port, whose own end does not count.
+    assert_eq!([rx(1, 3), rx(1, 4)], [1350, 1300]);
+    // Pods, routed ends, and what is no port of a bridge.
+    assert_eq!([rx(2, 2), rx(3, 2), rx(1, 6), rx(1, 9)], [0; 4]);
+    assert_eq!(limits(&snapshot, end(1, 99)), Limits::default());
+}
+
+#[test]
+fn addresses_are_those_of_namespaces_with_ends() {
+    let key = |netns_cookie, address: &str| AddressKey {
+        netns_cookie,
+        address: address_of(address.parse().unwrap()),
+    };
+    let expected = [
+        key(1, "10.1.1.1"),
+        key(1, "10.0.0.1"),
+        key(2, "10.0.0.2"),
+        key(3, "fd00::3"),
+        key(4, "10.0.4.2"),
+    ];
+    assert_eq!(addresses(&snapshot()), BTreeSet::from(expected));
+}
