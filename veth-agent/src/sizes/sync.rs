@@ -32,10 +32,9 @@ pub fn sync(pins: &Pins, maps: &mut Maps, snapshot: &Snapshot) -> Result<Synced,
 
 fn set_limits(maps: &mut Maps, snapshot: &Snapshot) -> Result<(), DatapathError> {
     let slots = read_slots(maps)?;
-    for end in snapshot.ends() {
+    for (end, limits) in limits(snapshot) {
         let Some(slot) = slots.get(end) else { continue };
-        maps.set_limits(slot.slot, limits(snapshot, end))
-            .map_err(|error| failed(names::MAP_CONFIGS, error))?;
+        maps.set_limits(slot.slot, limits).map_err(|error| failed(names::MAP_CONFIGS, error))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use veth_common::{config::Limits, fastpath::address_of, mtu::AddressKey};
+use veth_common::{fastpath::address_of, mtu::AddressKey};
 
 use super::{addresses, limits};
 use crate::{
@@ -81,22 +81,21 @@ fn snapshot() -> Snapshot {
 
 #[test]
 fn an_end_sends_what_its_peer_takes() {
-    let snapshot = snapshot();
-    let tx = |netns, ifindex| limits(&snapshot, end(netns, ifindex)).tx;
-    assert_eq!([tx(1, 3), tx(2, 2), tx(1, 4), tx(3, 2)], [1310, 1300, 9000, 1400]);
-    assert_eq!([tx(1, 6), tx(4, 2)], [1420, 1500]);
-    assert_eq!([tx(1, 7), tx(1, 99), tx(99, 1)], [0; 3], "nothing is known of its peer");
+    let limits = limits(&snapshot());
+    let tx = |netns, ifindex| limits.get(&end(netns, ifindex)).map(|limits| limits.tx);
+    assert_eq!([tx(1, 3), tx(2, 2), tx(1, 4), tx(3, 2)], [1310, 1300, 9000, 1400].map(Some));
+    assert_eq!([tx(1, 6), tx(4, 2)], [1420, 1500].map(Some));
+    assert_eq!([tx(1, 7), tx(1, 99), tx(99, 1)], [Some(0), None, None], "its peer is not known");
 }
 
 #[test]
 fn a_port_receives_what_the_narrowest_behind_it_takes() {
-    let snapshot = snapshot();
-    let rx = |netns, ifindex| limits(&snapshot, end(netns, ifindex)).rx;
+    let limits = limits(&snapshot());
+    let rx = |netns, ifindex| limits.get(&end(netns, ifindex)).map(|limits| limits.rx);
     // The bridge itself; and another port, whose own end does not count.
-    assert_eq!([rx(1, 3), rx(1, 4)], [1350, 1300]);
+    assert_eq!([rx(1, 3), rx(1, 4)], [1350, 1300].map(Some));
     // Pods, routed ends, and what is no port of a bridge.
-    assert_eq!([rx(2, 2), rx(3, 2), rx(1, 6), rx(1, 9)], [0; 4]);
-    assert_eq!(limits(&snapshot, end(1, 99)), Limits::default());
+    assert_eq!([rx(2, 2), rx(3, 2), rx(1, 6), rx(1, 9)], [Some(0); 4]);
 }
 
 #[test]
