@@ -24,9 +24,9 @@ fn no_address_on_either_end() {
         direct(node)?;
         run("ip -n orange addr del 192.168.1.2/24 dev tap1")?;
         run("ip -n green addr del 192.168.1.3/24 dev tap2")?;
-        let finding = cured(node, "no-address", "orange/tap1")?;
+        let finding = cured(node, "no-address", "green/tap2")?;
         ensure!(finding.what.contains("neither"), "{finding:?}");
-        answers_soon(node, "orange", "10.255.0.2", 56)
+        answers_soon(node, "orange", "10.255.0.1", 56)
     });
 }
 
@@ -47,7 +47,7 @@ fn different_subnets() {
         run("ip -n green addr del 192.168.1.3/24 dev tap2")?;
         run("ip -n green addr add 192.168.2.3/24 dev tap2")?;
         ensure!(!answers("orange", "192.168.2.3", 56)?);
-        cured(node, "subnet", "orange/tap1")?;
+        cured(node, "subnet", "green/tap2")?;
         answers_soon(node, "orange", "192.168.2.3", 56)
     });
 }
@@ -59,7 +59,7 @@ fn a_bridged_pod_in_a_different_subnet() {
         run("ip -n red addr flush dev red1")?;
         run("ip -n red addr add 10.9.0.2/24 dev red1")?;
         ensure!(!answers("red", "10.0.0.1", 56)?);
-        cured(node, "subnet", "host/br0")?;
+        cured(node, "subnet", "red/red1")?;
         answers_soon(node, "red", "10.0.0.1", 56)
     });
 }

@@ -169,10 +169,10 @@ fn a_queue_that_is_full() {
 fn a_filter_ahead_of_ours() {
     on_node(|node| {
         direct(node)?;
+        ensure!(agent("detach --all")?.code == 0);
         run("tc -n green qdisc add dev tap2 clsact")?;
         let matchall = "protocol all pref 1 u32 match u32 0 0 flowid 1:1";
         run(&format!("tc -n green filter add dev tap2 ingress {matchall}"))?;
-        ensure!(agent("detach --all")?.code == 0);
         let file = node.scratch().join("topology.yaml");
         let applied = agent(&format!("apply --attach clsact -f {}", file.display()))?;
         ensure!(applied.code == 0, "{applied:?}");

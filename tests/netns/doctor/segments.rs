@@ -1,7 +1,7 @@
 //! Faults of what ends have in common: a bridge, addresses, MACs.
 
-use anyhow::{Result, ensure};
-use veth_tests::{Node, cured, mac_text, on_node, run};
+use anyhow::ensure;
+use veth_tests::{cured, mac_text, on_node, run};
 
 use super::{answers, answers_soon, bridged, direct};
 
@@ -36,9 +36,8 @@ fn two_pods_share_an_address() {
         run("ip -n blue addr del 10.0.0.3/24 dev blue1")?;
         run("ip -n blue addr add 10.0.0.2/24 dev blue1")?;
         run("ip -n blue route add default via 10.0.0.1")?;
-        let finding = cured_of_either(node, "duplicate-address")?;
-        ensure!(finding.contains("red/red1") && finding.contains("blue/blue1"), "{finding}");
-        ensure!(finding.contains("10.0.0.2"), "{finding}");
+        let what = cured(node, "duplicate-address", "blue/blue1")?.what;
+        ensure!(what.contains("red/red1") && what.contains("10.0.0.2"), "{what}");
         for name in ["red", "blue"] {
             answers_soon(node, name, "10.0.0.1", 56)?;
             let route = run(&format!("ip -n {name} route show default"))?.stdout;
@@ -65,7 +64,7 @@ fn both_ends_have_one_address() {
         direct(node)?;
         run("ip -n green addr del 192.168.1.3/24 dev tap2")?;
         run("ip -n green addr add 192.168.1.2/24 dev tap2")?;
-        cured_of_either(node, "duplicate-address")?;
+        cured(node, "duplicate-address", "green/tap2")?;
         Ok(())
     });
 }
@@ -93,16 +92,8 @@ fn two_pods_share_a_mac() {
         bridged(node)?;
         let mac = mac_text("red", "red1")?;
         run(&format!("ip -n blue link set blue1 address {mac}"))?;
-        let finding = cured_of_either(node, "duplicate-mac")?;
-        ensure!(finding.contains(&mac), "{finding}");
+        let what = cured(node, "duplicate-mac", "blue/blue1")?.what;
+        ensure!(what.contains(&mac) && what.contains("red/red1"), "{what}");
         answers_soon(node, "red", "10.0.0.3", 56)
     });
-}
-
-/// Which of two equals gives way is not told beforehand.
-fn cured_of_either(node: &Node, check: &str) -> Result<String> {
-    let found = veth_tests::doctor("")?;
-    let [finding] = found.as_slice() else { anyhow::bail!("not one: {found:?}") };
-    let at = finding.at.clone();
-    Ok(cured(node, check, &at)?.what)
 }

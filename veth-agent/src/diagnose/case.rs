@@ -142,7 +142,9 @@ impl<'a> Case<'a> {
         if net.prefix_len() == net.max_prefix_len() {
             return None;
         }
-        net.hosts().take(TRIED).find(|host| !self.owners.contains_key(host))
+        // The first one of an IPv6 subnet is its routers' (RFC 4291, 2.6.1).
+        let mut hosts = net.hosts().take(TRIED).filter(|host| *host != net.network());
+        hosts.find(|host| !self.owners.contains_key(host))
     }
 
     /// A subnet for two that nobody seen here has an address or a route in.
@@ -168,6 +170,12 @@ impl<'a> Case<'a> {
     pub fn of_pair(&self, finding: Finding) -> Finding {
         let pair = finding.link.and_then(|link| self.names.get(&link).cloned());
         Finding { pair: finding.pair.or(pair), ..finding }
+    }
+
+    /// A stable order: those of containers by name, and the host's last.
+    #[must_use]
+    pub fn order(&self, end: &End<'_>) -> (bool, String) {
+        (end.id.netns == self.snapshot.host, self.name_of(end))
     }
 
     /// `NETNS/INTERFACE`.

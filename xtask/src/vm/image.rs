@@ -82,6 +82,11 @@ const MODULES: &[&str] = &[
     "nft_nat",
     "iptable_filter",
     "br_netfilter",
+    "vxlan",
+    "geneve",
+    "ip_gre",
+    "ipip",
+    "wireguard",
 ];
 
 /// Packs the commands, our own binaries (from, to) and the job.

@@ -40,9 +40,9 @@ fn by_address(segment: &[End<'_>]) -> BTreeMap<IpAddr, BTreeSet<EndId>> {
 
 fn finding(case: &Case<'_>, address: IpAddr, owners: &BTreeSet<EndId>) -> Option<Finding> {
     let names: Vec<_> = owners.iter().map(|owner| case.name(*owner)).collect();
-    // The last one gives way: a host's own come first.
-    let last = owners.iter().max_by_key(|owner| (owner.netns != case.snapshot.host, **owner))?;
-    let end = case.end(*last)?;
+    // Who does not use it anyway gives way, then a container before its host.
+    let ends = owners.iter().filter_map(|owner| case.end(*owner));
+    let end = ends.min_by_key(|end| (end.has(address), case.order(end)))?;
     let what = format!("{} have the same address {address}", names.join(" and "));
     let mut finding = Finding::error("duplicate-address", end.id, what)
         .because(format!("{} owners on one segment", owners.len()), "RTM_GETADDR");

@@ -30,8 +30,8 @@ fn finding(
     taken: &BTreeSet<MacAddr>,
 ) -> Option<Finding> {
     let names: Vec<_> = owners.iter().map(|owner| case.name(*owner)).collect();
-    let last = owners.iter().max_by_key(|owner| (owner.netns != case.snapshot.host, **owner))?;
-    let end = case.end(*last)?;
+    let end =
+        owners.iter().filter_map(|owner| case.end(*owner)).min_by_key(|end| case.order(end))?;
     let what = format!("{} have the same MAC {mac}", names.join(" and "));
     let command = format!("link set dev {} address {}", end.word(), free_mac(mac, taken)?);
     let mut finding = Finding::error("duplicate-mac", end.id, what)

@@ -11,7 +11,9 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
         match (beyond(case, &peer).first(), is_bare(&peer)) {
             (Some(net), _) => found.push(of_end(case, &end, *net)),
             // Once for both.
-            (None, true) if end.id < peer.id => found.push(of_pair(case, &end, &peer)),
+            (None, true) if case.order(&end) < case.order(&peer) => {
+                found.push(of_pair(case, &end, &peer))
+            }
             _ => {}
         }
     }

@@ -18,7 +18,8 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
     for ((from, owner), missed_way) in &missed {
         match missed.get(&(*owner, *from)) {
             Some(back) if missed_way.is_foreign() && back.is_foreign() => {
-                if from < owner {
+                // Once for both.
+                if case.order(&missed_way.from) < case.order(&missed_way.owner) {
                     found.push(different_subnets(case, missed_way, back));
                 }
             }
