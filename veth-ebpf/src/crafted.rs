@@ -30,7 +30,7 @@ impl Packet for Crafted {
     fn bytes(&self) -> u32 {
         self.bytes.len() as u32
     }
-    fn segments(&self) -> u32 {
+    fn gso_segs(&self) -> u32 {
         self.segments
     }
     fn gso_size(&self) -> u32 {

@@ -24,8 +24,9 @@ pub trait Packet {
     fn ifindex(&self) -> u32;
     /// Bytes, Ethernet header included; of a GSO packet, all of its segments together.
     fn bytes(&self) -> u32;
-    /// Frames that a wire would carry for this packet, at least 1.
-    fn segments(&self) -> u32;
+    /// Frames that a wire would carry for this packet, as far as the kernel has counted them; 0 where it
+    /// has not, and for a packet that is not GSO.
+    fn gso_segs(&self) -> u32;
     /// Payload of one segment; 0 for a packet that is not GSO.
     fn gso_size(&self) -> u32;
     /// Whether a VLAN tag lies beside the packet.
@@ -57,11 +58,9 @@ impl Packet for TcContext {
     }
 
     #[inline(always)]
-    fn segments(&self) -> u32 {
+    fn gso_segs(&self) -> u32 {
         // SAFETY: as in `ifindex`.
-        let segments = unsafe { (*self.skb.skb).gso_segs };
-        // Zero for a packet that is not GSO.
-        if segments == 0 { 1 } else { segments }
+        unsafe { (*self.skb.skb).gso_segs }
     }
 
     #[inline(always)]
@@ -130,7 +129,7 @@ impl Packet for XdpContext {
     }
 
     #[inline(always)]
-    fn segments(&self) -> u32 {
+    fn gso_segs(&self) -> u32 {
         // Whoever sends to an end with an XDP program has no GSO (`veth_xdp_set`).
         1
     }

@@ -12,7 +12,8 @@ use aya_ebpf::{
 };
 use veth_common::{
     config::EndConfig,
-    counters::Direction,
+    counters::{Direction, EndCounters},
+    endpoint::EndSlot,
     fastpath::{Fallback, mode},
     mtu::Figure,
 };
@@ -48,12 +49,12 @@ pub fn va_end_ingress(ctx: TcContext) -> i32 {
 /// Sends a packet on by the fast path, or leaves it to the stack.
 #[inline(always)]
 fn forward(ctx: &TcContext, netns_cookie: u64, counted: Counted) -> i32 {
-    let Counted { end, counters } = counted;
+    let Counted { end, counters, segments } = counted;
     match decide(ctx, &end, &FastPath { netns_cookie, mode: mode::TC }) {
         Verdict::Redirect { ifindex, place, rewrite } => match send(ctx, ifindex, &rewrite) {
             Some(action) => {
                 counters.redirected[0] += 1;
-                count_redirected_in(place, ctx);
+                count_redirected_in(place, segments);
                 action
             }
             None => {
@@ -68,11 +69,11 @@ fn forward(ctx: &TcContext, netns_cookie: u64, counted: Counted) -> i32 {
     }
 }
 
-/// Counts a packet at the near end of its destination, whose egress hook does not see it.
+/// Counts the segments of a packet at the near end of its destination, whose egress hook does not see it.
 #[inline(always)]
-fn count_redirected_in(slot: u32, ctx: &TcContext) {
+fn count_redirected_in(slot: u32, segments: u32) {
     if let Some(counters) = counters(slot) {
-        counters.redirected_in += u64::from(ctx.segments());
+        counters.redirected_in += u64::from(segments);
     }
 }
 
@@ -82,10 +83,10 @@ fn count_redirected_in(slot: u32, ctx: &TcContext) {
 pub fn va_end_xdp(ctx: XdpContext) -> u32 {
     let netns_cookie = NETNS_COOKIE.load();
     match look_up(&ctx, netns_cookie) {
-        Some(found) => {
-            let EndConfig { mode, limits } = config(found.end.slot);
+        Some((end, counters)) => {
+            let EndConfig { mode, limits } = config(end.slot);
             match mode {
-                mode::XDP => forward_frame(&ctx, netns_cookie, found, limits.rx),
+                mode::XDP => forward_frame(&ctx, netns_cookie, end, counters, limits.rx),
                 _ => XDP_PASS,
             }
         }
@@ -95,8 +96,13 @@ pub fn va_end_xdp(ctx: XdpContext) -> u32 {
 
 /// Sends a frame on by the fast path, or leaves it to the stack.
 #[inline(always)]
-fn forward_frame(ctx: &XdpContext, netns_cookie: u64, found: Counted, limit: u32) -> u32 {
-    let Counted { end, counters } = found;
+fn forward_frame(
+    ctx: &XdpContext,
+    netns_cookie: u64,
+    end: EndSlot,
+    counters: &mut EndCounters,
+    limit: u32,
+) -> u32 {
     let reason = match decide(ctx, &end, &FastPath { netns_cookie, mode: mode::XDP }) {
         Verdict::Redirect { place, rewrite, .. } => match redirect(place) {
             // Only noted down so far: it goes when the program ends, as it is then.

@@ -6,19 +6,14 @@ use veth_common::{
     mtu::{Family, Figure},
 };
 
+use super::network::{Network, is_tagged};
 use crate::{
     packet::Packet,
-    parse::{
-        ETHERNET, Head, ICMP, ICMPV6, IPV6, TYPE_IPV4, TYPE_IPV6, TYPE_QINQ, TYPE_VLAN,
-        transport_header,
-    },
+    parse::{ETHERNET, Head, ICMP, ICMPV6, TYPE_IPV4, TYPE_IPV6},
 };
 
 #[cfg(test)]
 mod tests;
-
-/// Bytes of a VLAN tag.
-const TAG: u32 = 4;
 
 /// The next header of an IPv6 fragment.
 const FRAGMENT: u8 = 44;
@@ -73,12 +68,6 @@ fn is_plain(bytes: &[u8; Head::BYTES as usize]) -> bool {
     !is_tagged(&head) && Network::untagged(&head).notable().is_none()
 }
 
-/// Whether a VLAN tag stands in the frame.
-#[inline(always)]
-fn is_tagged(head: &Head) -> bool {
-    head.kind == TYPE_VLAN || head.kind == TYPE_QINQ
-}
-
 /// What a network header alone may show.
 enum Notable {
     Fragment(Family),
@@ -86,44 +75,7 @@ enum Notable {
     Icmp(Family),
 }
 
-/// A network header.
-struct Network {
-    /// EtherType.
-    kind: u16,
-    /// Where it begins.
-    at: u32,
-    /// Its first five words.
-    words: [u32; 5],
-}
-
 impl Network {
-    /// The network header of a packet, behind one VLAN tag at the most.
-    #[inline(always)]
-    fn of(packet: &impl Packet, head: &Head) -> Option<Self> {
-        if !is_tagged(head) {
-            return Some(Self::untagged(head));
-        }
-        let [_, _, kind @ ..] = head.network[0].to_ne_bytes();
-        let (kind, at) = (u16::from_ne_bytes(kind), ETHERNET + TAG);
-        Some(Self { kind, at, words: packet.words(at)? })
-    }
-
-    #[inline(always)]
-    fn untagged(head: &Head) -> Self {
-        Self { kind: head.kind, at: ETHERNET, words: head.network }
-    }
-
-    /// Bytes of the header and the protocol behind it.
-    #[inline(always)]
-    fn header(&self) -> Option<(u32, u8)> {
-        let [first, second, third, ..] = self.words.map(u32::to_ne_bytes);
-        match self.kind {
-            TYPE_IPV4 => Some((u32::from(first[0] & 15) * 4, third[1])),
-            TYPE_IPV6 => Some((IPV6, second[2])),
-            _ => None,
-        }
-    }
-
     /// The packet, or the largest that it will be cut into, in bytes from the network header on. Of a
     /// GSO packet in a tunnel only the outer headers are known, so that it may be larger than this.
     #[inline(always)]
@@ -132,8 +84,7 @@ impl Network {
         if segment == 0 {
             return Some(packet.bytes().wrapping_sub(self.at));
         }
-        let (network, protocol) = self.header()?;
-        Some(network + transport_header(packet, protocol, self.at + network)? + segment)
+        Some(self.headers(packet)? + segment)
     }
 
     #[inline(always)]
