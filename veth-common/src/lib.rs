@@ -4,6 +4,7 @@
 
 pub mod abi;
 pub mod counters;
+pub mod drops;
 pub mod endpoint;
 pub mod fastpath;
 pub mod globals;

@@ -6,6 +6,7 @@ use aya::Pod;
 
 use crate::{
     counters::{Counters, EndCounters},
+    drops::{DropCount, DropKey},
     endpoint::{EndKey, EndSlot},
     fastpath::{Endpoint, EndpointKey, Fallbacks},
     journal::Journal,
@@ -14,6 +15,8 @@ use crate::{
 const _: () = {
     assert!(size_of::<Counters>() == 24 && align_of::<Counters>() == 8);
     assert!(size_of::<EndCounters>() == 64 && offset_of!(EndCounters, tx) == 24);
+    assert!(size_of::<DropKey>() == 24 && offset_of!(DropKey, reason) == 20);
+    assert!(size_of::<DropCount>() == 16);
     assert!(size_of::<EndKey>() == 16 && offset_of!(EndKey, padding) == 12);
     assert!(size_of::<EndSlot>() == 8);
     assert!(size_of::<EndpointKey>() == 24 && offset_of!(EndpointKey, address) == 8);
@@ -27,6 +30,10 @@ const _: () = {
 unsafe impl Pod for Counters {}
 // SAFETY: as above.
 unsafe impl Pod for EndCounters {}
+// SAFETY: as above.
+unsafe impl Pod for DropKey {}
+// SAFETY: as above.
+unsafe impl Pod for DropCount {}
 // SAFETY: as above.
 unsafe impl Pod for EndKey {}
 // SAFETY: as above.

@@ -4,6 +4,7 @@
 //! interfaces, slots and counters live in pinned maps. Every run of the agent starts by looking.
 
 mod attach;
+mod drops;
 mod error;
 mod hurry;
 mod lock;
@@ -20,6 +21,7 @@ mod upgrade;
 mod xdp;
 
 pub use attach::{AttachMode, AttachOptions};
+pub use drops::{DropsError, DropsStart, count_drops, missed_drops, why_no_drops};
 pub use error::{AttachCause, AttachError, DatapathError, HookName};
 pub use hurry::Hurry;
 pub use lock::{Daemon, Lock};

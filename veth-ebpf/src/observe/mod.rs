@@ -1,3 +1,6 @@
 //! What looks at packets and never changes their verdict.
 
 pub mod count;
+pub mod drops;
+#[cfg(test)]
+mod drops_tests;
