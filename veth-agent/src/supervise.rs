@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use crate::{
+    collect::DropReader,
     config::Config,
-    datapath::{self, Daemon, DatapathError, Lock, Maps, Outcome, Pins, Scope},
+    datapath::{self, Daemon, DatapathError, DropsStart, Lock, Maps, Outcome, Pins, Scope},
     export::{self, Metrics, ServerError, SharedView},
     fastpath::{self, Failures, Verdict, lease},
     inventory::{self, Change, Depth, DiscoverError, Inventory, Pending, WatchError},
@@ -69,7 +70,9 @@ pub enum RunError {
 pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
     pins.prepare()?;
     let _daemon = Daemon::become_it(pins)?.ok_or(RunError::Running)?;
-    let view = SharedView::new(Maps::open(pins, config.attach.max_ends)?);
+    let mut maps = Maps::open(pins, config.attach.max_ends)?;
+    count_drops(pins, &mut maps);
+    let view = SharedView::new(maps, DropReader::new(pins));
     let listener = export::bind(config.listen).await?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!("serving http://{address}/metrics");
@@ -94,6 +97,22 @@ pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
         Err(_) => tracing::warn!("a client did not let go within {DEADLINE:?}"),
     }
     ended
+}
+
+/// Without the figures of drops everything else works.
+fn count_drops(pins: &Pins, maps: &mut Maps) {
+    match datapath::count_drops(pins, maps) {
+        Ok(DropsStart { unknown, unheard }) => {
+            if !unknown.is_empty() {
+                let unknown = unknown.join(", ");
+                tracing::warn!("some drops are not attributed: this kernel hides {unknown}");
+            }
+            for why in unheard {
+                tracing::warn!("some losses of XDP are not counted: {why}");
+            }
+        }
+        Err(why) => tracing::warn!("drops are not counted: {why}"),
+    }
 }
 
 async fn is_set(mut flag: watch::Receiver<bool>) {
@@ -262,8 +281,8 @@ impl State {
 
     fn show(&self, overruns: u64) {
         let mut guard = self.view.lock();
-        let (view, maps) = &mut *guard;
-        view.update(&self.inventory.snapshot, maps, Instant::now());
+        let (view, maps, drops) = &mut *guard;
+        view.update(&self.inventory.snapshot, maps, drops, Instant::now());
         view.events_lost.insert("netlink", overruns);
     }
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod detach;
+mod drops_view;
 mod escape;
 mod fast_path_view;
 mod list;
