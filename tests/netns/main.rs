@@ -7,6 +7,7 @@ mod daemon_apply;
 mod daemon_bpffs;
 mod daemon_overrun;
 mod daemon_restart;
+mod drops;
 mod exact;
 mod fastpath;
 mod features;
