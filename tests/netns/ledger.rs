@@ -1,9 +1,12 @@
 //! The ledger of a pair: what is put into it comes out, segment by segment, however packets travel.
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 use veth_agent::collect;
 use veth_common::counters::EndCounters;
-use veth_tests::{Agent, Node, bearable, on_node, tcp_bulk, undisturbed};
+use veth_tests::{
+    Agent, Node, Qdisc, RawFrames, agent, bearable, frame, on_node, tcp_bulk, undisturbed,
+};
 
 use crate::{
     counts::{End, inside},
@@ -13,6 +16,42 @@ use crate::{
 
 /// The two pairs, by their places in [`ENDS`].
 const PAIRS: [[usize; 2]; 2] = [[0, 1], [3, 2]];
+
+/// What the page says of a direction of an end's pair, in segments, where its ledger has begun.
+fn unaccounted(
+    daemon: &Agent,
+    (netns, interface): End<'_>,
+    direction: &str,
+) -> Result<Option<i64>> {
+    let labels = [("netns", netns), ("interface", interface), ("direction", direction)];
+    let page = daemon.page()?;
+    let mut samples = page.all("veth_agent_pair_unaccounted_segments", &labels);
+    let value = samples.next().map(|sample| sample.value as i64);
+    ensure!(samples.next().is_none(), "{netns}/{interface} {direction}: more than one");
+    Ok(value)
+}
+
+fn all_unaccounted(daemon: &Agent, ends: &[End<'_>]) -> Result<Vec<Option<i64>>> {
+    let ways = ends.iter().flat_map(|end| ["rx", "tx"].map(|direction| (*end, direction)));
+    ways.map(|(end, direction)| unaccounted(daemon, end, direction)).collect()
+}
+
+/// Waits until the ledgers of these ends have begun.
+pub fn ledgers_begin(node: &Node, daemon: &Agent, ends: &[End<'_>]) -> Result<()> {
+    node.eventually("the ledgers begin", SOON, || {
+        Ok(all_unaccounted(daemon, ends)?.iter().all(Option::is_some).then_some(()))
+    })
+}
+
+/// At rest, nothing is unaccounted for.
+pub fn ledgers_balance(node: &Node, daemon: &Agent, ends: &[End<'_>]) -> Result<()> {
+    let mut found = Vec::new();
+    let balanced = node.eventually("the ledgers balance", SOON, || {
+        found = all_unaccounted(daemon, ends)?;
+        Ok(found.iter().all(|segments| *segments == Some(0)).then_some(()))
+    });
+    balanced.with_context(|| format!("{ends:?}: {found:?}"))
+}
 
 /// What all ends have counted, once nothing moves any more.
 fn at_rest(node: &Node) -> Result<[EndCounters; 4]> {
@@ -83,7 +122,7 @@ fn switch(setting: &str) -> Result<()> {
 }
 
 fn what_is_put_in_comes_out(node: &Node, shape: Shape, by: Option<By>) -> Result<()> {
-    let (datapath, _daemon) = match by {
+    let (datapath, daemon) = match by {
         None => {
             make_pods(node, shape, "observe")?;
             ("observe", Agent::start(node, "")?)
@@ -94,13 +133,17 @@ fn what_is_put_in_comes_out(node: &Node, shape: Shape, by: Option<By>) -> Result
             (by.word(), daemon)
         }
     };
+    ledgers_begin(node, &daemon, &ENDS)?;
     balances(node, datapath)?;
+    ledgers_balance(node, &daemon, &ENDS)?;
     switch("tso off")?;
     balances(node, datapath).context("without TSO")?;
+    ledgers_balance(node, &daemon, &ENDS)?;
     // What XDP needs is not for others to switch.
     if by != Some(By::Xdp) {
         switch("gro on")?;
         balances(node, datapath).context("without TSO and with GRO")?;
+        ledgers_balance(node, &daemon, &ENDS)?;
     }
     Ok(())
 }
@@ -123,4 +166,39 @@ fn what_is_redirected_into_a_routed_pair_comes_out() {
 #[test]
 fn what_xdp_redirects_into_a_pair_comes_out() {
     on_node(|node| what_is_put_in_comes_out(node, Shape::Bridged, Some(By::Xdp)));
+}
+
+/// Frames that go past the egress hook come out of nowhere, and the ledger says so; a second agent goes on
+/// with the same books, and a ledger that begins late begins at zero.
+#[test]
+fn what_nobody_put_in_is_told() {
+    on_node(|node| {
+        let daemon = crate::drops::pair(node)?;
+        let ends = [crate::drops::RED, crate::drops::BLUE];
+        ledgers_begin(node, &daemon, &ends)?;
+        let smuggle = |count| {
+            node.within("red", || {
+                let (frames, frame) = (RawFrames::on("r1", Qdisc::Bypass)?, frame(0x88b5, &[], 60));
+                (0..count).try_for_each(|_| frames.send(&frame))
+            })
+        };
+        let becomes = |daemon: &Agent, wanted: i64| {
+            node.eventually(&format!("{wanted}"), SOON, || {
+                let there = unaccounted(daemon, ends[0], "tx")?;
+                let same = unaccounted(daemon, ends[1], "rx")?;
+                Ok((there == Some(wanted) && same == Some(wanted)).then_some(()))
+            })
+        };
+        smuggle(50)?;
+        becomes(&daemon, -50)?;
+        ensure!(unaccounted(&daemon, ends[0], "rx")? == Some(0));
+        daemon.kill()?;
+        let daemon = Agent::start(node, "")?;
+        smuggle(7)?;
+        becomes(&daemon, -57)?;
+        daemon.stop(node, Signal::SIGTERM)?;
+        ensure!(agent("detach --all")?.code == 0);
+        let daemon = Agent::start(node, "")?;
+        ledgers_balance(node, &daemon, &ends)
+    });
 }

@@ -8,6 +8,7 @@ mod daemon_bpffs;
 mod daemon_overrun;
 mod daemon_restart;
 mod doctor;
+mod drops;
 mod exact;
 mod fastpath;
 mod features;

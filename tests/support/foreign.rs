@@ -20,6 +20,9 @@ use crate::{Node, run};
 const LEAVE_TO_NEXT: [[u8; 8]; 2] =
     [[0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], [0x95, 0, 0, 0, 0, 0, 0, 0]];
 
+/// `r0 = 2; exit`: drops every packet (`TC_ACT_SHOT`).
+const DROP: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
@@ -60,9 +63,21 @@ impl Foreign {
     /// # Errors
     /// When the kernel refuses.
     pub fn load(name: &str) -> Result<Self> {
+        Self::with_code(name, &LEAVE_TO_NEXT)
+    }
+
+    /// One that drops every packet instead.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn dropping(name: &str) -> Result<Self> {
+        Self::with_code(name, &DROP)
+    }
+
+    fn with_code(name: &str, code: &[[u8; 8]; 2]) -> Result<Self> {
         let counting = enable_stats(Stats::RunTime)?;
         let pin = Path::new("/sys/fs/bpf").join(name);
-        load_pinned(&pin)?;
+        load_pinned(&pin, code)?;
         Ok(Self { program: SchedClassifier::from_pin(&pin)?, pin, _counting: counting })
     }
 
@@ -88,6 +103,18 @@ impl Foreign {
     /// When the kernel refuses.
     pub fn attach(&mut self, node: &Node, netns: &str, interface: &str, first: bool) -> Result<()> {
         node.within(netns, move || self.attach_here(interface, first))
+    }
+
+    /// Attaches it to the ingress hook alone, behind all others.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach_ingress(&mut self, node: &Node, netns: &str, interface: &str) -> Result<()> {
+        node.within(netns, move || {
+            let options = TcAttachOptions::TcxOrder(LinkOrder::last());
+            self.program.attach_with_options(interface, TcAttachType::Ingress, options)?;
+            Ok(())
+        })
     }
 
     /// Attaches it to both hooks of an interface of the calling thread's namespace, as
@@ -120,12 +147,12 @@ impl Foreign {
     }
 }
 
-fn load_pinned(pin: &Path) -> Result<()> {
+fn load_pinned(pin: &Path, code: &[[u8; 8]; 2]) -> Result<()> {
     let license = c"GPL";
     let load = LoadProgram {
         program_type: BPF_PROG_TYPE_SCHED_CLS,
-        instructions: u32::try_from(LEAVE_TO_NEXT.len())?,
-        code: LEAVE_TO_NEXT.as_ptr() as u64,
+        instructions: u32::try_from(code.len())?,
+        code: code.as_ptr() as u64,
         license: license.as_ptr() as u64,
         log_level: 0,
         log_size: 0,

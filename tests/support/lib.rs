@@ -39,5 +39,5 @@ pub use picture::Picture;
 pub use raw::{Gso, Qdisc, RawFrames, frame, udp_frame, udp_frame_of, udp6_frame_of};
 pub use stats::{LinkStats, link_stats};
 pub use status::{StatusHook, status_document, status_hooks};
-pub use traffic::{Streamed, tcp_bulk, tcp_until, udp_both_ways, undisturbed};
-pub use xdp::{NextProgram, XdpPass};
+pub use traffic::{Streamed, alone, tcp_bulk, tcp_until, udp_both_ways, undisturbed};
+pub use xdp::{NextProgram, XdpPass, XdpRedirect};

@@ -41,6 +41,16 @@ pub fn undisturbed() -> Result<File> {
     Ok(file)
 }
 
+/// As [`undisturbed`], for a test that floods it itself.
+///
+/// # Errors
+/// When the lock cannot be had.
+pub fn alone() -> Result<File> {
+    let file = backlog()?;
+    file.lock().context("the backlog's lock")?;
+    Ok(file)
+}
+
 /// Sends `packets` UDP packets of `bytes` payload each way, both at once, as fast as it goes. They
 /// are not all received: sockets overflow, which happens behind the interface.
 ///
@@ -48,8 +58,7 @@ pub fn undisturbed() -> Result<File> {
 /// When a socket refuses.
 pub fn udp_both_ways(node: &Node, sites: [Site<'_>; 2], packets: u64, bytes: usize) -> Result<()> {
     let [one, other] = sites;
-    let alone = backlog()?;
-    alone.lock().context("the backlog's lock")?;
+    let _alone = alone()?;
     thread::scope(|scope| {
         let there = scope.spawn(|| udp(node, one, other, packets, bytes));
         udp(node, other, one, packets, bytes)?;

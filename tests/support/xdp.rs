@@ -1,4 +1,4 @@
-//! Programs that do nothing, made without a compiler.
+//! Programs that do next to nothing, made without a compiler.
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -12,6 +12,12 @@ use object::{
 
 /// `r0 = XDP_PASS; exit`.
 const PASS: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// `r1 = IFINDEX; r2 = 0; call bpf_redirect; exit`.
+const REDIRECT: [u8; 32] = [
+    0xb7, 1, 0, 0, 0, 0, 0, 0, 0xb7, 2, 0, 0, 0, 0, 0, 0, 0x85, 0, 0, 0, 23, 0, 0, 0, 0x95, 0, 0,
+    0, 0, 0, 0, 0,
+];
 
 /// `r0 = TCX_NEXT; exit`.
 const NEXT: [u8; 16] = [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0];
@@ -43,12 +49,33 @@ impl XdpPass {
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(interface: &str) -> Result<Self> {
-        let mut object = Ebpf::load(&elf(b"xdp", &PASS)?)?;
-        let program: &mut Xdp = object.program_mut("pass").context("no program")?.try_into()?;
-        program.load()?;
-        program.attach(interface, XdpMode::Driver)?;
-        Ok(Self { _object: object })
+        Ok(Self { _object: attach(&PASS, interface)? })
     }
+}
+
+/// Somebody else's XDP program, which sends everything by another device.
+pub struct XdpRedirect {
+    _object: Ebpf,
+}
+
+impl XdpRedirect {
+    /// Attaches as [`XdpPass::attach`] does; the other device has index `to` in the same namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(interface: &str, to: u32) -> Result<Self> {
+        let mut code = REDIRECT;
+        code[4..8].copy_from_slice(&to.to_le_bytes());
+        Ok(Self { _object: attach(&code, interface)? })
+    }
+}
+
+fn attach(code: &[u8], interface: &str) -> Result<Ebpf> {
+    let mut object = Ebpf::load(&elf(b"xdp", code)?)?;
+    let program: &mut Xdp = object.program_mut("pass").context("no program")?.try_into()?;
+    program.load()?;
+    program.attach(interface, XdpMode::Driver)?;
+    Ok(object)
 }
 
 /// An object file, as a compiler would write it; there may be no compiler.

@@ -2,6 +2,7 @@
 //! `docs/architecture.md` draws the way of its data; every module is one room on that way.
 #![forbid(unsafe_code)]
 
+pub mod btf;
 pub mod cause;
 pub mod cli;
 pub mod collect;
@@ -13,6 +14,7 @@ pub mod export;
 pub mod fastpath;
 pub mod firewall;
 pub mod inventory;
+pub mod ledger;
 pub mod mark;
 pub mod mtu;
 pub mod netlink;

@@ -15,12 +15,16 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+use veth_common::names;
+
 use crate::{
+    collect::DropReader,
     config::Config,
-    datapath::{self, Daemon, DatapathError, Lock, Maps, Outcome, Pins, Scope},
+    datapath::{self, Daemon, DatapathError, DropsStart, Lock, Maps, Outcome, Pins, Scope},
     export::{self, Metrics, ServerError, SharedView},
     fastpath::{self, Failures, Verdict, lease},
     inventory::{self, Change, Depth, DiscoverError, Inventory, Pending, WatchError},
+    ledger::{self, Bases},
     sizes::{self, Synced},
     types::NetnsCookie,
 };
@@ -70,7 +74,9 @@ pub enum RunError {
 pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
     pins.prepare()?;
     let _daemon = Daemon::become_it(pins)?.ok_or(RunError::Running)?;
-    let view = SharedView::new(Maps::open(pins, config.attach.max_ends)?);
+    let mut maps = Maps::open(pins, config.attach.max_ends)?;
+    let counts_drops = count_drops(pins, &mut maps);
+    let view = SharedView::new(maps, DropReader::new(pins));
     let listener = export::bind(config.listen).await?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!("serving http://{address}/metrics");
@@ -79,7 +85,7 @@ pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
     let metrics = Metrics::new(view.clone(), attach)?;
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(export::serve(listener, view.clone(), metrics, is_set(stopped)));
-    let mut keeper = Keeper::new(pins.clone(), config.clone(), view)?;
+    let mut keeper = Keeper::new(pins.clone(), config.clone(), view, counts_drops)?;
 
     let ended = tokio::select! {
         ended = keeper.keep_up() => ended,
@@ -95,6 +101,26 @@ pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
         Err(_) => tracing::warn!("a client did not let go within {DEADLINE:?}"),
     }
     ended
+}
+
+/// Whether drops are counted. Without their figures, everything but the ledger works.
+fn count_drops(pins: &Pins, maps: &mut Maps) -> bool {
+    match datapath::count_drops(pins, maps) {
+        Ok(DropsStart { unknown, unheard }) => {
+            if !unknown.is_empty() {
+                let unknown = unknown.join(", ");
+                tracing::warn!("some drops are not attributed: this kernel hides {unknown}");
+            }
+            for why in unheard {
+                tracing::warn!("some losses of XDP are not counted: {why}");
+            }
+            true
+        }
+        Err(why) => {
+            tracing::warn!("drops are not counted: {why}");
+            false
+        }
+    }
 }
 
 async fn is_set(mut flag: watch::Receiver<bool>) {
@@ -127,12 +153,20 @@ struct State {
     /// What was said of each pair that asks for the fast path; `None` before the first look.
     verdicts: Option<BTreeMap<String, Verdict>>,
     unready: Failures,
+    /// What the kernel drops is counted.
+    counts_drops: bool,
+    bases: Bases,
     /// Addresses that the programs had no room for when it was last said.
     left_out: usize,
 }
 
 impl Keeper {
-    fn new(pins: Pins, config: Config, view: SharedView) -> Result<Self, RunError> {
+    fn new(
+        pins: Pins,
+        config: Config,
+        view: SharedView,
+        counts_drops: bool,
+    ) -> Result<Self, RunError> {
         // Listening begins before the first picture, so that nothing falls in between.
         let pending = inventory::watch()?;
         let inventory = Inventory::take_numbered(Depth::Routes)?;
@@ -144,6 +178,8 @@ impl Keeper {
             complained: BTreeSet::new(),
             verdicts: None,
             unready: Failures::default(),
+            counts_drops,
+            bases: Bases::default(),
             left_out: 0,
         };
         Ok(Self { state: Some(state), pending })
@@ -188,7 +224,11 @@ impl Keeper {
 
     /// Looks again at what the fast path skips, and renews its lease.
     async fn audit(&mut self) -> Result<(), RunError> {
-        self.off_thread(State::accelerate).await
+        let keep = |state: &mut State| {
+            state.keep_books()?;
+            state.accelerate()
+        };
+        self.off_thread(keep).await
     }
 
     async fn off_thread(
@@ -269,8 +309,8 @@ impl State {
 
     fn show(&self, overruns: u64) {
         let mut guard = self.view.lock();
-        let (view, maps) = &mut *guard;
-        view.update(&self.inventory.snapshot, maps, Instant::now());
+        let (view, maps, drops) = &mut *guard;
+        view.update(&self.inventory.snapshot, maps, drops, Instant::now());
         view.events_lost.insert("netlink", overruns);
     }
 
@@ -296,6 +336,23 @@ impl State {
             );
         }
         self.left_out = synced.left_out;
+    }
+
+    /// Begins the ledgers of pairs that have none and are at rest.
+    fn keep_books(&mut self) -> Result<(), RunError> {
+        let snapshot = &self.inventory.snapshot;
+        let ways = snapshot.ends().filter_map(|end| Some((end, snapshot.peer_of(end)?)));
+        let mut guard = self.view.lock();
+        let (_, maps, drops) = &mut *guard;
+        let unsettled = ledger::unsettled(maps, ways);
+        // Without what counts drops there is no ledger to keep.
+        if unsettled.is_empty() || !self.counts_drops {
+            return Ok(());
+        }
+        let failed =
+            |error| DatapathError::Map { name: names::MAP_LEDGER, source: Box::new(error) };
+        let drops = drops.read(maps).map_err(failed)?;
+        Ok(ledger::settle(&mut self.bases, maps, &drops, &unsettled).map_err(failed)?)
     }
 
     /// Brings the fast path to what the node is like now. What goes wrong there costs speed alone:

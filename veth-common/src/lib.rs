@@ -5,10 +5,12 @@
 pub mod abi;
 pub mod config;
 pub mod counters;
+pub mod drops;
 pub mod endpoint;
 pub mod fastpath;
 pub mod globals;
 pub mod journal;
+pub mod ledger;
 pub mod mtu;
 pub mod names;
 #[cfg(feature = "user")]

@@ -11,6 +11,20 @@ pub const PROGRAM_EGRESS: &str = "va_end_egress";
 /// XDP program for frames that arrive at an end, ahead of TC.
 pub const PROGRAM_XDP: &str = "va_end_xdp";
 
+/// Raw tracepoint programs that stay attached over an upgrade: each goes on to the program that
+/// stands in its place of [`MAP_DROP_PROGRAMS`].
+pub const PROGRAM_DROPS: &str = "va_drops";
+/// As [`PROGRAM_DROPS`], for refused redirects of XDP.
+pub const PROGRAM_XDP_REDIRECT: &str = "va_xdp_redirect";
+/// As [`PROGRAM_DROPS`], for frames of XDP that a device did not take.
+pub const PROGRAM_XDP_XMIT: &str = "va_xdp_xmit";
+/// Counts a packet that the kernel frees.
+pub const PROGRAM_COUNT_DROP: &str = "va_count_drop";
+/// Counts a refused redirect.
+pub const PROGRAM_COUNT_REDIRECT: &str = "va_count_redir";
+/// Counts frames that a device did not take.
+pub const PROGRAM_COUNT_XMIT: &str = "va_count_xmit";
+
 /// Hash map: [`crate::endpoint::EndKey`] to [`crate::endpoint::EndSlot`].
 pub const MAP_ENDS: &str = "va_ends";
 /// Per-CPU array: slot to [`crate::counters::EndCounters`].
@@ -34,5 +48,13 @@ pub const MAP_FALLBACKS: &str = "va_fallbacks";
 pub const MAP_MTU: &str = "va_mtu";
 /// Hash map: [`crate::mtu::AddressKey`] to a `u32` that says nothing.
 pub const MAP_ADDRESSES: &str = "va_addresses";
+/// Hash map: [`crate::endpoint::EndKey`] of the end that sends to [`crate::ledger::Base`].
+pub const MAP_LEDGER: &str = "va_ledger";
 /// Hash map: [`crate::endpoint::EndKey`] to [`crate::journal::Journal`].
 pub const MAP_JOURNAL: &str = "va_journal";
+/// Per-CPU hash map: [`crate::drops::DropKey`] to [`crate::drops::DropCount`].
+pub const MAP_DROP_COUNTS: &str = "va_drop_counts";
+/// Per-CPU array of one `u64`: packets that were freed and found no room in [`MAP_DROP_COUNTS`].
+pub const MAP_DROPS_LOST: &str = "va_drops_lost";
+/// Program array: which program counts, by [`crate::drops::DropProgram`].
+pub const MAP_DROP_PROGRAMS: &str = "va_drop_progs";

@@ -7,20 +7,25 @@ use aya::Pod;
 use crate::{
     config::EndConfig,
     counters::{Counters, EndCounters},
+    drops::{DropCount, DropKey},
     endpoint::{EndKey, EndSlot},
     fastpath::{Endpoint, EndpointKey, Fallbacks},
     journal::Journal,
+    ledger::Base,
     mtu::{AddressKey, MtuCounters},
 };
 
 const _: () = {
     assert!(size_of::<Counters>() == 24 && align_of::<Counters>() == 8);
     assert!(size_of::<EndCounters>() == 72 && offset_of!(EndCounters, tx) == 24);
+    assert!(size_of::<DropKey>() == 24 && offset_of!(DropKey, reason) == 20);
+    assert!(size_of::<DropCount>() == 16);
     assert!(size_of::<EndKey>() == 16 && offset_of!(EndKey, padding) == 12);
     assert!(size_of::<EndSlot>() == 8);
     assert!(size_of::<EndpointKey>() == 24 && offset_of!(EndpointKey, address) == 8);
     assert!(size_of::<Endpoint>() == 32 && offset_of!(Endpoint, near_mac) == 26);
     assert!(size_of::<Fallbacks>() == 128);
+    assert!(size_of::<Base>() == 24 && offset_of!(Base, segments) == 16);
     assert!(size_of::<Journal>() == 8 && offset_of!(Journal, egress_priority) == 6);
     assert!(size_of::<EndConfig>() == 12 && offset_of!(EndConfig, limits) == 4);
     assert!(size_of::<MtuCounters>() == 96);
@@ -32,6 +37,10 @@ const _: () = {
 unsafe impl Pod for Counters {}
 // SAFETY: as above.
 unsafe impl Pod for EndCounters {}
+// SAFETY: as above.
+unsafe impl Pod for DropKey {}
+// SAFETY: as above.
+unsafe impl Pod for DropCount {}
 // SAFETY: as above.
 unsafe impl Pod for EndKey {}
 // SAFETY: as above.
@@ -50,3 +59,5 @@ unsafe impl Pod for EndConfig {}
 unsafe impl Pod for MtuCounters {}
 // SAFETY: as above.
 unsafe impl Pod for AddressKey {}
+// SAFETY: as above.
+unsafe impl Pod for Base {}

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod crafted;
 pub mod datapath;
+pub mod drop_maps;
+pub mod kernel;
 pub mod maps;
 pub mod observe;
 pub mod packet;

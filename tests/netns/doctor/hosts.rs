@@ -1,7 +1,8 @@
 //! Faults of the host between.
 
 use anyhow::ensure;
-use veth_tests::{cured, on_node, run, shell};
+use veth_agent::preflight::Feature;
+use veth_tests::{Agent, Foreign, cured, doctor, healthy, lacks, mend, on_node, run, shell};
 
 use super::{answers, answers_soon, direct, routed};
 
@@ -86,5 +87,64 @@ fn a_firewall_that_drops_everything() {
             answers_soon(node, "orange", "192.168.1.3", 56)?;
         }
         Ok(())
+    });
+}
+
+/// A rule that takes some packets: only the kernel's count of drops tells.
+#[test]
+fn a_rule_that_drops_some_packets() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        routed(node)?;
+        let _daemon = Agent::start(node, "")?;
+        answers_soon(node, "red", "10.1.3.2", 56)?;
+        for (netns, chain, at) in
+            [("blue", "input", "blue/blue1"), ("host", "forward", "host/red0")]
+        {
+            let inside = |command: &str| {
+                let enter = if netns == "host" {
+                    String::new()
+                } else {
+                    format!("nsenter --net=/run/netns/{netns} ")
+                };
+                run(&format!("{enter}nft {command}"))
+            };
+            inside("add table inet f")?;
+            inside(&format!(
+                "add chain inet f {chain} {{ type filter hook {chain} priority 0 ; }}"
+            ))?;
+            inside(&format!("add rule inet f {chain} icmp type echo-request counter drop"))?;
+            // A rule that has taken nothing is no finding.
+            inside(&format!("add rule inet f {chain} tcp dport 99 counter drop"))?;
+            healthy(node)?;
+            ensure!(!answers("red", "10.1.3.2", 56)?);
+            let finding = cured(node, "firewall", at)?;
+            ensure!(finding.evidence[0].contains("dropped as netfilter_drop"), "{finding:?}");
+            ensure!(finding.what.contains("rule handle"), "{finding:?}");
+            answers_soon(node, "red", "10.1.3.2", 56)?;
+            inside("delete table inet f")?;
+        }
+        Ok(())
+    });
+}
+
+/// Somebody's program drops: who, and on which hook.
+#[test]
+fn a_program_that_drops() {
+    if lacks(Feature::DropReasons) || lacks(Feature::Tcx) {
+        return;
+    }
+    on_node(|node| {
+        direct(node)?;
+        let _daemon = Agent::start(node, "")?;
+        let mut foreign = Foreign::dropping("eater")?;
+        foreign.attach_ingress(node, "green", "tap2")?;
+        ensure!(!answers("orange", "192.168.1.3", 56)?);
+        let finding = cured(node, "program", "green/tap2")?;
+        ensure!(finding.what.contains(&format!("(id {})", foreign.id()?)), "{finding:?}");
+        ensure!(finding.evidence[0].contains("dropped as tc_ingress"), "{finding:?}");
+        answers_soon(node, "orange", "192.168.1.3", 56)
     });
 }

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde::Serialize;
 
-use super::{Failure, escape, netns_view::NetnsView, print, say_unseen, seen_hooks};
+use super::{Failure, escape, netns_view::NetnsView, print, say, say_unseen, seen_hooks};
 use crate::{
     cli::{DoctorArgs, StatusOutput},
     datapath::Pins,
-    diagnose::{self, Case, Certainty, Evidence, Finding, Severity},
+    diagnose::{self, Case, Certainty, Counted, Evidence, Finding, Severity},
     inventory::{self, Depth, Snapshot},
     types::EndId,
 };
@@ -18,7 +18,11 @@ pub fn doctor(pins: &Pins, args: &DoctorArgs) -> Result<(), Failure> {
     let snapshot = inventory::snapshot(Depth::Routes).map_err(Failure::failed)?;
     let hooks = seen_hooks(pins, &snapshot);
     let facts = diagnose::gather(pins, &snapshot, &hooks);
-    let case = Case::new(&snapshot, &facts);
+    let counted = diagnose::count(pins, &snapshot).unwrap_or_else(|error| {
+        say(&format!("what was counted cannot be seen: {error}; run it as root"));
+        Counted::default()
+    });
+    let case = Case::new(&snapshot, &facts, &counted);
     let mut findings = diagnose::diagnose(&case);
     if let Some(name) = &args.name {
         let about = diagnose::about(&case, name);

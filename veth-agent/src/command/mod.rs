@@ -3,6 +3,7 @@
 mod apply;
 mod detach;
 mod doctor;
+mod drops_view;
 mod escape;
 mod fast_path_view;
 mod list;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt::Write as _, thread, time::Duration};
 use serde::Serialize;
 
 use super::{
-    Failure, escape, fast_path_view::FastPathView, netns_view::NetnsView, print, say, say_unseen,
-    seen_hooks, table::lay_out,
+    Failure, drops_view::DropsView, escape, fast_path_view::FastPathView, netns_view::NetnsView,
+    print, say, say_unseen, seen_hooks, table::lay_out,
 };
 use crate::{
     cli::{StatusArgs, StatusOutput},
@@ -61,6 +61,7 @@ struct Document {
     daemon: bool,
     ends: Vec<EndView>,
     fast_path: Option<FastPathView>,
+    drops: DropsView,
     features: Vec<FeatureView>,
 }
 
@@ -115,6 +116,7 @@ impl Document {
             daemon: Daemon::is_running(pins),
             ends,
             fast_path,
+            drops: DropsView::take(pins),
             features: Feature::ALL.into_iter().map(FeatureView::new).collect(),
         }
     }
@@ -200,6 +202,8 @@ fn table(document: &Document) -> String {
         text.push('\n');
         text.push_str(&fast_path.lines());
     }
+    text.push('\n');
+    text.push_str(&document.drops.line());
     text.push('\n');
     text.push_str(&lay_out(&feature_rows(&document.features)));
     text

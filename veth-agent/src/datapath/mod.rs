@@ -4,6 +4,7 @@
 //! interfaces, slots and counters live in pinned maps. Every run of the agent starts by looking.
 
 mod attach;
+mod drops;
 mod error;
 mod hurry;
 mod lock;
@@ -20,13 +21,14 @@ mod upgrade;
 mod xdp;
 
 pub use attach::{AttachMode, AttachOptions};
+pub use drops::{DropsError, DropsStart, count_drops, missed_drops, why_no_drops};
 pub use error::{AttachCause, AttachError, DatapathError, HookName};
 pub use hurry::Hurry;
 pub use lock::{Daemon, Lock};
 pub use objects::{
     Maps, VerifiedProgram, pinned_ids as program_ids, pinned_xdp_id as xdp_program_id, verify,
 };
-pub use observe::{EndHooks, Filter, Hook, Method, attach_type, filters, hooks};
+pub use observe::{EndHooks, Filter, Hook, Method, attach_type, filters, hooks, links_by_program};
 pub use offloads::Unfit;
 pub use pins::{DEFAULT_BPFFS, Pins};
 pub use reconcile::{Outcome, Scope, read_slots, reconcile};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{SchedClassifier, TcAttachType, loaded_links};
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
 
 use super::{DatapathError, HookName, Pins, objects};
@@ -172,6 +172,16 @@ fn tcx(name: &str, hook: HookName, id: u32) -> Option<Hook> {
     let (_, chain) = SchedClassifier::query_tcx(name, attach_type(hook)).ok()?;
     let ahead = chain.iter().position(|program| program.id() == id)?;
     Some(Hook { method: Method::Tcx, ahead, of: chain.len(), program: id })
+}
+
+/// Ids of the links of each program that has any, by the program's id.
+#[must_use]
+pub fn links_by_program() -> BTreeMap<u32, Vec<u32>> {
+    let mut links: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for link in loaded_links().filter_map(Result::ok) {
+        links.entry(link.program_id()).or_default().push(link.id());
+    }
+    links
 }
 
 /// The hook as aya names it.

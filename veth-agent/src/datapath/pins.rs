@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::mount::MountFlags;
-use veth_common::abi::ABI_VERSION;
+use veth_common::{abi::ABI_VERSION, drops::DropProgram};
 
 use super::{DatapathError, HookName};
 use crate::types::{EndId, IfIndex, NetnsCookie};
@@ -119,6 +119,18 @@ impl Pins {
     #[must_use]
     pub fn xdp_link(&self, end: EndId) -> PathBuf {
         self.links().join(format!("{}-{}-{XDP}", end.netns, end.ifindex))
+    }
+
+    /// Pin of the program that is attached to a tracepoint of drops.
+    #[must_use]
+    pub fn drops_program(&self, program: DropProgram) -> PathBuf {
+        self.programs().join(format!("drops-{}", program.tracepoint()))
+    }
+
+    /// Pin of its link.
+    #[must_use]
+    pub fn drops_link(&self, program: DropProgram) -> PathBuf {
+        self.links().join(format!("drops-{}", program.tracepoint()))
     }
 
     /// The ends with a pinned XDP link.

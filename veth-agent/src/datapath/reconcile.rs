@@ -7,7 +7,9 @@ use std::{
 
 use super::{
     AttachCause, AttachError, AttachMode, AttachOptions, DatapathError, EndHooks, HookName, Lock,
-    Maps, Pins, attach, hurry,
+    Maps, Pins, attach,
+    drops::forget_drops,
+    hurry,
     objects::{self, Programs},
     observe,
     plan::{self, AttachEnd},
@@ -201,7 +203,13 @@ impl Visit<'_> {
         if !work.fresh {
             return Ok(());
         }
-        self.slots.assign(self.maps, work.end).map_err(|cause| (HookName::Ingress, cause))
+        let cause = |cause| (HookName::Ingress, cause);
+        if self.slots.get(work.end).is_some() {
+            // An earlier owner of the index has lost packets, too.
+            let forgotten = forget_drops(self.maps, &BTreeSet::from([work.end]));
+            forgotten.map_err(|error| cause(AttachCause::from(error)))?;
+        }
+        self.slots.assign(self.maps, work.end).map_err(cause)
     }
 
     fn all_failed(&self, work: &[AttachEnd], cause: &AttachCause) -> Vec<Attached> {

@@ -11,7 +11,7 @@ use veth_common::{
 
 use super::{
     AttachCause, AttachError, DatapathError, EndHooks, HookName, Lock, Maps, Method, Pins, attach,
-    hurry, observe, pins, reconcile::read_slots, xdp,
+    drops::forget_drops, hurry, observe, pins, reconcile::read_slots, xdp,
 };
 use crate::{
     inventory::{Namespace, Snapshot},
@@ -115,7 +115,7 @@ fn forget(pins: &Pins, maps: &mut Maps, ends: &BTreeSet<EndId>) -> Result<(), Da
         // Most ends have no entry.
         let _ = maps.journal.remove(&EndKey::from(*end));
     }
-    Ok(())
+    forget_drops(maps, ends)
 }
 
 /// Takes the pairs that these ends belong to back to the stack, and undoes what XDP needed. A far end

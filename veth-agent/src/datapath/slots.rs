@@ -24,6 +24,15 @@ pub struct Slots {
     capacity: u32,
 }
 
+/// Counters that begin anew have a ledger that does.
+fn close_ledger(maps: &mut Maps, end: EndId) -> Result<(), MapError> {
+    let key = EndKey::from(end);
+    if maps.ledger.get(&key, 0).is_ok() {
+        maps.ledger.remove(&key)?;
+    }
+    Ok(())
+}
+
 impl Slots {
     /// Reads the map.
     ///
@@ -68,6 +77,7 @@ impl Slots {
         if maps.fallbacks.get(&given.slot, 0).is_ok() {
             maps.fallbacks.remove(&given.slot)?;
         }
+        close_ledger(maps, end)?;
         maps.ends.insert(EndKey::from(end), given, 0)?;
         self.taken.insert(end, given);
         Ok(())
@@ -77,6 +87,7 @@ impl Slots {
     pub fn release(&mut self, maps: &mut Maps, end: EndId) -> Result<(), MapError> {
         if let Some(EndSlot { slot, .. }) = self.taken.remove(&end) {
             maps.ends.remove(&EndKey::from(end))?;
+            close_ledger(maps, end)?;
             if maps.mtu.get(&slot, 0).is_ok() {
                 maps.mtu.remove(&slot)?;
             }

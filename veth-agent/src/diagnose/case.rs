@@ -7,8 +7,9 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Facts, Finding};
+use super::{Counted, Facts, Finding};
 use crate::{
+    collect::Drops,
     inventory::{Bridge, Link, Namespace, Pair, Route, Snapshot},
     mtu,
     types::{EndId, NetnsCookie},
@@ -27,6 +28,8 @@ pub struct Case<'a> {
     pub bridges: Vec<Bridge<'a>>,
     /// What was asked of each namespace.
     pub facts: &'a BTreeMap<NetnsCookie, Facts>,
+    /// What programs of ours have counted.
+    pub counted: &'a Counted,
     names: BTreeMap<EndId, String>,
     owners: BTreeMap<IpAddr, Vec<EndId>>,
 }
@@ -34,11 +37,15 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// Of a snapshot that was taken with its routes.
     #[must_use]
-    pub fn new(snapshot: &'a Snapshot, facts: &'a BTreeMap<NetnsCookie, Facts>) -> Self {
+    pub fn new(
+        snapshot: &'a Snapshot,
+        facts: &'a BTreeMap<NetnsCookie, Facts>,
+        counted: &'a Counted,
+    ) -> Self {
         let (pairs, bridges) = (snapshot.pairs(), snapshot.bridges());
         let names = pairs.iter().flat_map(|pair| pair.ends().map(|end| (end, pair.name.clone())));
         let names = names.collect();
-        Self { snapshot, pairs, bridges, facts, names, owners: owners(snapshot) }
+        Self { snapshot, pairs, bridges, facts, counted, names, owners: owners(snapshot) }
     }
 
     /// All ends that were seen.
@@ -163,6 +170,12 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn facts(&self, netns: &Namespace) -> Option<&'a Facts> {
         self.facts.get(&netns.cookie)
+    }
+
+    /// What the kernel has dropped on account of an end.
+    #[must_use]
+    pub fn drops(&self, end: EndId) -> &'a [Drops] {
+        self.counted.drops.get(&end).map_or(&[], Vec::as_slice)
     }
 
     /// Names the pair that a finding is about.

@@ -6,9 +6,10 @@ use std::{
 };
 
 use crate::{
+    collect::{Drops, EndReading},
     fastpath::EndFacts,
     firewall::{Chain, Rule},
-    types::{IfIndex, MacAddr},
+    types::{EndId, IfIndex, MacAddr},
 };
 
 /// A namespace.
@@ -32,8 +33,19 @@ pub struct Facts {
     pub firewall: Firewall,
     /// What stands on the hooks of ends, where ours is not alone.
     pub hooks: BTreeMap<IfIndex, EndFacts>,
+    /// Links of BPF by the id of their program.
+    pub bpf_links: BTreeMap<u32, Vec<u32>>,
     /// What could not be read, and why.
     pub unread: BTreeSet<String>,
+}
+
+/// What programs of ours have counted, where they are at work.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// By end.
+    pub readings: BTreeMap<EndId, EndReading>,
+    /// What was lost, by end.
+    pub drops: BTreeMap<EndId, Vec<Drops>>,
 }
 
 /// An entry of a neighbour table.

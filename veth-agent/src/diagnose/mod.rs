@@ -14,9 +14,11 @@ use std::collections::BTreeSet;
 pub use about::{About, about};
 pub use case::{Case, End, is_link_local, quote};
 pub use expect::{Expectation, borrowed_sources, expectations, has_routes};
-pub use facts::{Facts, Firewall, Neighbour, NeighbourState, PathMtu, Qdisc, Refusal, Way};
+pub use facts::{
+    Counted, Facts, Firewall, Neighbour, NeighbourState, PathMtu, Qdisc, Refusal, Way,
+};
 pub use finding::{Certainty, Evidence, Finding, Severity};
-pub use gather::gather;
+pub use gather::{count, gather};
 
 /// All that is wrong, the worst first.
 #[must_use]

@@ -1,5 +1,7 @@
 //! The metrics page.
 
+use std::borrow::Cow;
+
 use prometheus::{
     Encoder as _, Registry, TextEncoder,
     process_collector::ProcessCollector,
@@ -10,10 +12,10 @@ use veth_common::{counters::Counters, fastpath::Fallback, names};
 use super::{
     SharedView, View,
     labels::{EndLabels, PairInfo},
-    mtu, sizes,
+    ledger, mtu, sizes,
 };
 use crate::{
-    collect::{self, EndReading},
+    collect::{self, AllDrops, DropsByReason, EndReading},
     datapath::Maps,
     preflight::release,
 };
@@ -62,17 +64,22 @@ struct Agent {
 impl Agent {
     /// All families that have a sample.
     fn families(&self) -> Vec<MetricFamily> {
-        let guard = self.view.lock();
-        let (view, maps) = &*guard;
-        let readings = Reading::all(view, maps);
+        let mut guard = self.view.lock();
+        let (view, maps, drop_reader) = &mut *guard;
+        let lost = drop_reader.lost(maps);
+        let drops = drop_reader.read(maps).unwrap_or_default();
+        let readings = Reading::all(view, maps, &drops);
         let mut families = traffic(&readings);
         families.push(redirects(&readings));
         families.push(fallbacks(&readings));
         families.extend(mtu::families(&readings));
+        families.push(drops_of_ends(&readings));
+        families.push(drops_of_nobody(&drops));
         families.push(pair_info(&readings));
         families.push(link_up(&readings));
         families.extend(sizes::families(view));
-        families.extend(of_the_node(view, maps));
+        families.push(ledger::family(view, maps, &drops));
+        families.extend(of_the_node(view, maps, &drops, lost));
         families.push(self.build_info());
         families.retain(|family| !family.get_metric().is_empty());
         families
@@ -84,21 +91,25 @@ pub struct Reading<'a> {
     labels: &'a EndLabels,
     info: &'a PairInfo,
     pub(super) of_end: EndReading,
+    drops: Cow<'a, DropsByReason>,
     up: bool,
 }
 
 impl<'a> Reading<'a> {
-    fn all(view: &'a View, maps: &Maps) -> Vec<Self> {
+    fn all(view: &'a View, maps: &Maps, drops: &AllDrops) -> Vec<Self> {
+        let lost = |end| drops.of_ends.get(&end).map(|drops| collect::by_reason(drops));
         let live = view.live.values().map(|live| Self {
             labels: &live.labels,
             info: &live.info,
             of_end: collect::read(maps, live.end),
+            drops: Cow::Owned(lost(live.end).unwrap_or_default()),
             up: live.up,
         });
         let gone = view.gone.iter().map(|(labels, gone)| Self {
             labels,
             info: &gone.info,
             of_end: gone.last,
+            drops: Cow::Borrowed(&gone.drops),
             up: false,
         });
         live.chain(gone).collect()
@@ -177,6 +188,27 @@ fn fallbacks(readings: &[Reading<'_>]) -> MetricFamily {
     family("veth_agent_redirect_fallbacks_total", help, MetricType::COUNTER, metrics.collect())
 }
 
+/// Of ends that have lost something, by what it is called.
+fn drops_of_ends(readings: &[Reading<'_>]) -> MetricFamily {
+    let metrics = readings.iter().flat_map(|reading| {
+        reading.drops.iter().map(|(reason, packets)| {
+            let mut labels = reading.labels();
+            labels.push(label("reason", reason));
+            counter(labels, *packets)
+        })
+    });
+    let help = "Packets of the end that the kernel dropped, by its reason.";
+    family("veth_agent_drops_total", help, MetricType::COUNTER, metrics.collect())
+}
+
+fn drops_of_nobody(drops: &AllDrops) -> MetricFamily {
+    let sums = collect::by_reason(&drops.of_nobody);
+    let metrics =
+        sums.iter().map(|(reason, packets)| counter(vec![label("reason", reason)], *packets));
+    let help = "Packets that the kernel dropped and that belong to no end of a pair.";
+    family("veth_agent_drops_unattributed_total", help, MetricType::COUNTER, metrics.collect())
+}
+
 fn pair_info(readings: &[Reading<'_>]) -> MetricFamily {
     let metrics = readings.iter().map(|reading| {
         let info = reading.info;
@@ -205,7 +237,7 @@ fn link_up(readings: &[Reading<'_>]) -> MetricFamily {
     family("veth_agent_link_up", help, MetricType::GAUGE, metrics.collect())
 }
 
-fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
+fn of_the_node(view: &View, maps: &Maps, drops: &AllDrops, drops_lost: u64) -> Vec<MetricFamily> {
     let pairs = view.pairs.iter().map(|(state, count)| {
         gauge(vec![label("state", state.as_str())], approximate(*count as u64))
     });
@@ -215,9 +247,9 @@ fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
     let unknown = collect::unknown(maps).unwrap_or_default();
     let lost = view.events_lost.iter().map(|(source, count)| (*source, *count));
     let lost = lost
-        .chain([("end_without_slot", unknown)])
+        .chain([("drops", drops_lost), ("end_without_slot", unknown)])
         .map(|(source, count)| counter(vec![label("source", source)], count));
-    let (entries, capacity) = map_fill(view, maps);
+    let (entries, capacity) = map_fill(view, maps, drops);
     vec![
         family(
             "veth_agent_pairs",
@@ -233,7 +265,8 @@ fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
         ),
         family(
             "veth_agent_events_lost_total",
-            "Events that were lost, by where: netlink overruns, packets of ends without a slot.",
+            "Events that were lost, by where: netlink overruns, drops that found no room, packets \
+             of ends without a slot.",
             MetricType::COUNTER,
             lost.collect(),
         ),
@@ -252,7 +285,7 @@ fn of_the_node(view: &View, maps: &Maps) -> Vec<MetricFamily> {
     ]
 }
 
-fn map_fill(view: &View, maps: &Maps) -> (Vec<Metric>, Vec<Metric>) {
+fn map_fill(view: &View, maps: &Maps, drops: &AllDrops) -> (Vec<Metric>, Vec<Metric>) {
     let ends = maps.ends.keys().filter(Result::is_ok).count();
     let journal = maps.journal.keys().filter(Result::is_ok).count();
     let endpoints = maps.endpoints.keys().filter(Result::is_ok).count();
@@ -261,6 +294,7 @@ fn map_fill(view: &View, maps: &Maps) -> (Vec<Metric>, Vec<Metric>) {
         (names::MAP_ADDRESSES, view.addresses, maps.address_capacity as usize),
         // A slot of the counters is in use exactly where an end has it.
         (names::MAP_COUNTERS, ends, all),
+        (names::MAP_DROP_COUNTS, drops.entries, maps.drop_capacity as usize),
         (names::MAP_ENDPOINTS, endpoints, maps.endpoint_capacity as usize),
         (names::MAP_ENDS, ends, all),
         (names::MAP_JOURNAL, journal, all),
@@ -308,6 +342,12 @@ pub(super) fn label(name: &str, value: &str) -> LabelPair {
 /// The text format has only floating point: exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "the exposition format has no integers")]
 pub(super) const fn approximate(value: u64) -> f64 {
+    value as f64
+}
+
+/// As [`approximate`].
+#[expect(clippy::cast_precision_loss, reason = "the exposition format has no integers")]
+pub(super) const fn signed(value: i64) -> f64 {
     value as f64
 }
 

@@ -1,6 +1,7 @@
 //! What leaves the agent: the metrics page and the server that hands it out.
 
 mod labels;
+mod ledger;
 mod metrics;
 mod mtu;
 mod server;

@@ -11,7 +11,7 @@ use super::{
     sizes,
 };
 use crate::{
-    collect::{self, EndReading},
+    collect::{self, DropReader, DropsByReason, EndReading},
     datapath::{AttachError, Maps},
     inventory::{Pair, PairState, Snapshot},
     mtu::{self, Kind},
@@ -25,6 +25,8 @@ pub struct LiveEnd {
     pub end: EndId,
     /// Its labels.
     pub labels: EndLabels,
+    /// The other end, where it was seen.
+    pub peer: Option<EndId>,
     /// Its pair.
     pub info: PairInfo,
     /// Administratively up, with a carrier.
@@ -47,6 +49,7 @@ impl LiveEnd {
         Some(Self {
             end,
             labels: labels::of_end(snapshot, end)?,
+            peer: snapshot.peer_of(end),
             info: labels::of_pair(snapshot, pair, end),
             up: link.admin_up && link.carrier,
             mtu: link.mtu,
@@ -62,6 +65,8 @@ pub struct GoneEnd {
     pub info: PairInfo,
     /// The last that was counted.
     pub last: EndReading,
+    /// What it had lost, by reason.
+    pub drops: DropsByReason,
     /// Since when it is gone.
     pub since: Instant,
 }
@@ -85,28 +90,34 @@ pub struct View {
     pub ready: bool,
 }
 
-/// The view and the maps, shared by the daemon, which writes, and the page, which reads.
+/// The view and what the kernel counts, shared by the daemon, which writes, and the page, which reads.
 #[derive(Clone)]
 pub struct SharedView {
-    inner: Arc<Mutex<(View, Maps)>>,
+    inner: Arc<Mutex<(View, Maps, DropReader)>>,
 }
 
 impl SharedView {
     /// An empty view.
     #[must_use]
-    pub fn new(maps: Maps) -> Self {
-        Self { inner: Arc::new(Mutex::new((View::default(), maps))) }
+    pub fn new(maps: Maps, drops: DropReader) -> Self {
+        Self { inner: Arc::new(Mutex::new((View::default(), maps, drops))) }
     }
 
-    /// Takes hold of both. A thread that panicked while it held them left whole values.
-    pub fn lock(&self) -> MutexGuard<'_, (View, Maps)> {
+    /// Takes hold of all. A thread that panicked while it held them left whole values.
+    pub fn lock(&self) -> MutexGuard<'_, (View, Maps, DropReader)> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl View {
     /// Takes over a new picture. Ends that are gone keep the last that was counted.
-    pub fn update(&mut self, snapshot: &Snapshot, maps: &Maps, now: Instant) {
+    pub fn update(
+        &mut self,
+        snapshot: &Snapshot,
+        maps: &Maps,
+        drops: &mut DropReader,
+        now: Instant,
+    ) {
         let mut live = BTreeMap::new();
         let mismatches = mtu::by_end(&mtu::mismatches(snapshot));
         self.pairs = PairState::ALL.into_iter().map(|state| (state, 0)).collect();
@@ -116,18 +127,29 @@ impl View {
             let ends = ends.filter_map(|end| LiveEnd::new(snapshot, &pair, end, &mismatches));
             live.extend(ends.map(|end| (end.labels.clone(), end)));
         }
-        self.bury(&live, maps, now);
+        self.bury(&live, maps, drops, now);
         self.live = live;
     }
 
-    fn bury(&mut self, live: &BTreeMap<EndLabels, LiveEnd>, maps: &Maps, now: Instant) {
-        for (labels, old) in &self.live {
-            if live.get(labels).is_none_or(|new| new.end != old.end) {
-                let last = collect::read(maps, old.end);
-                let info = old.info.clone();
-                let gone = GoneEnd { info, last, since: now };
-                self.gone.insert(labels.clone(), gone);
-            }
+    fn bury(
+        &mut self,
+        live: &BTreeMap<EndLabels, LiveEnd>,
+        maps: &Maps,
+        drops: &mut DropReader,
+        now: Instant,
+    ) {
+        let is_gone = |(labels, old): &(&EndLabels, &LiveEnd)| {
+            live.get(*labels).is_none_or(|new| new.end != old.end)
+        };
+        let dead: Vec<_> = self.live.iter().filter(is_gone).collect();
+        let lost =
+            if dead.is_empty() { None } else { drops.read(maps).ok() }.unwrap_or_default().of_ends;
+        for (labels, old) in dead {
+            let last = collect::read(maps, old.end);
+            let drops = lost.get(&old.end).map(|drops| collect::by_reason(drops));
+            let drops = drops.unwrap_or_default();
+            let gone = GoneEnd { info: old.info.clone(), last, drops, since: now };
+            self.gone.insert(labels.clone(), gone);
         }
         // A new end of the same name has the series to itself.
         self.gone.retain(|labels, _| !live.contains_key(labels));

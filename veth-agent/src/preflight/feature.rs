@@ -153,9 +153,8 @@ impl Feature {
                 "kernel BTF",
                 (5, 4),
                 &["CONFIG_DEBUG_INFO_BTF"],
-                "names of drop reasons, and where the kernel's structures keep what (from \
-                 `trace` on)",
-                "packets are counted as ever",
+                "drops: what the kernel calls its reasons, and where its structures keep what",
+                "drops are not counted; packets are, as ever",
             ),
             Self::BpfStats => facts(
                 "BPF run statistics",
@@ -203,8 +202,8 @@ impl Feature {
                 "drop reasons",
                 (5, 17),
                 &["CONFIG_DEBUG_INFO_BTF"],
-                "`drops_total` by reason, from the raw tracepoint `kfree_skb` (not built yet)",
-                "drops are counted without a reason",
+                "`drops_total` by reason, from the raw tracepoint `kfree_skb`",
+                "drops are not counted; packets are, as ever",
             ),
             Self::Netkit => facts(
                 "netkit pairs",

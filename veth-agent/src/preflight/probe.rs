@@ -14,15 +14,13 @@ use nix::libc::{EACCES, EINVAL, EPERM};
 
 use super::Feature;
 use crate::{
+    btf,
     cause::{chain, errno},
     netlink, netns,
 };
 
 /// The switch of the run statistics.
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
-
-/// Where the kernel describes its own types.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Asks for one feature.
 ///
@@ -35,7 +33,7 @@ pub fn probe(feature: Feature) -> Result<bool, String> {
         Feature::Clsact => elsewhere(clsact),
         Feature::Tcx => refused_is_absent(SchedClassifier::query_tcx("lo", TcAttachType::Ingress)),
         Feature::LinkPinning | Feature::LinkUpdate => links(),
-        Feature::Btf => Ok(fs::File::open(BTF).is_ok()),
+        Feature::Btf => Ok(btf::is_there()),
         Feature::BpfStats => fs::exists(STATS).map_err(|error| format!("{STATS}: {error}")),
         Feature::RingBuffer => is_map_supported(MapType::RingBuf).map_err(|error| why(&error)),
         Feature::MmapableMaps => mmapable(),
@@ -101,13 +99,13 @@ fn drop_reasons() -> Result<bool, String> {
     if !program.map_err(|error| why(&error))? {
         return Ok(false);
     }
-    match fs::read(BTF) {
+    match fs::read(btf::KERNEL) {
         Ok(types) => {
             let name = b"\0skb_drop_reason\0";
             Ok(types.windows(name.len()).any(|window| window == name))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(format!("{BTF}: {error}")),
+        Err(error) => Err(format!("{}: {error}", btf::KERNEL)),
     }
 }
 

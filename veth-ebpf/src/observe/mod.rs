@@ -1,5 +1,8 @@
 //! What looks at packets and never changes their verdict.
 
 pub mod count;
+pub mod drops;
+#[cfg(test)]
+mod drops_tests;
 pub mod mtu;
 mod network;

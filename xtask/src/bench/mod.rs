@@ -6,6 +6,7 @@ use clap::Subcommand;
 mod apply;
 mod daemon;
 mod datapath;
+mod drops;
 mod machine;
 mod private;
 mod report;
@@ -24,6 +25,8 @@ enum Bench {
     Apply(apply::Args),
     /// Packets: latency, throughput, rates and what they cost, by every way (as root).
     Datapath(datapath::Args),
+    /// What it costs to count drops, where packets are dropped and where none are (as root).
+    Drops(drops::Args),
 }
 
 /// Measures.
@@ -31,5 +34,6 @@ pub fn main(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Apply(args) => apply::main(args),
         Bench::Datapath(args) => datapath::main(args),
+        Bench::Drops(args) => drops::main(args),
     }
 }

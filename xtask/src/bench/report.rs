@@ -138,6 +138,18 @@ impl Report {
         text
     }
 
+    /// Puts it into `docs/performance.md`, where a comment says `mark`, after the command that made it.
+    pub fn write_docs(&self, mark: &str, command: &str) -> Result<()> {
+        let page = workspace::root().join("docs/performance.md");
+        let text = fs::read_to_string(&page).with_context(|| format!("{}", page.display()))?;
+        let (begin, end) = (format!("<!-- {mark}: begin -->\n"), format!("<!-- {mark}: end -->"));
+        let place = || format!("docs/performance.md has no place for {mark}");
+        let (head, rest) = text.split_once(&begin).with_context(place)?;
+        let (_, tail) = rest.split_once(&end).with_context(place)?;
+        let text = format!("{head}{begin}`{command}`: {}{end}{tail}", self.markdown());
+        fs::write(&page, text).with_context(|| format!("{}", page.display()))
+    }
+
     /// Writes `target/bench/NAME.json`.
     pub fn write(&self) -> Result<()> {
         let file = folder()?.join(format!("{}.json", self.name));

@@ -2,20 +2,23 @@
 
 use aya::maps::{
     Array, DevMap, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuHashMap,
+    ProgramArray,
 };
 use aya_obj::generated::{
     BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG,
     bpf_map_type::{
         self, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_HASH,
-        BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH,
+        BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PROG_ARRAY,
     },
 };
 use veth_common::{
     config::{EndConfig, Limits},
     counters::EndCounters,
+    drops::{DropCount, DropKey, DropProgram},
     endpoint::{EndKey, EndSlot},
     fastpath::{Endpoint, EndpointKey, Fallbacks},
     journal::Journal,
+    ledger::Base,
     mtu::{AddressKey, MtuCounters},
     names,
 };
@@ -48,12 +51,22 @@ pub struct Maps {
     pub addresses: HashMap<MapData, AddressKey, u32>,
     /// What was changed that is not ours.
     pub journal: HashMap<MapData, EndKey, Journal>,
+    /// Where the ledger of each direction of a pair begins, by the end that sends.
+    pub ledger: HashMap<MapData, EndKey, Base>,
+    /// What the kernel has freed, by end, place and reason.
+    pub drop_counts: PerCpuHashMap<MapData, DropKey, DropCount>,
+    /// What it has freed and found no room there.
+    pub drops_lost: PerCpuArray<MapData, u64>,
+    /// The programs that count it.
+    pub drop_programs: ProgramArray<MapData>,
     /// How many ends fit.
     pub capacity: u32,
     /// How many addresses fit.
     pub endpoint_capacity: u32,
     /// How many addresses of namespaces fit.
     pub address_capacity: u32,
+    /// How many entries of drops fit.
+    pub drop_capacity: u32,
 }
 
 /// What a map must look like.
@@ -76,8 +89,11 @@ const fn size<T>() -> u32 {
 /// Addresses that an end has on average, at the most.
 const ADDRESSES: u32 = 4;
 
+/// Places and reasons by which an end loses packets, on average, at the most.
+const DROPS: u32 = 4;
+
 impl Layout {
-    const fn all(capacity: u32) -> [Self; 12] {
+    const fn all(capacity: u32) -> [Self; 16] {
         let (hash, array) = (BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_ARRAY);
         let (per_cpu, per_cpu_hash) = (BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_PERCPU_HASH);
         let addresses = capacity.saturating_mul(ADDRESSES);
@@ -103,6 +119,24 @@ impl Layout {
             layout(names::MAP_ADDRESSES, hash, size::<AddressKey>(), 4, addresses)
                 .flags(BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC),
             layout(names::MAP_JOURNAL, hash, end, size::<Journal>(), capacity),
+            layout(names::MAP_LEDGER, hash, end, size::<Base>(), capacity)
+                .flags(BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC),
+            layout(
+                names::MAP_DROP_COUNTS,
+                BPF_MAP_TYPE_PERCPU_HASH,
+                size::<DropKey>(),
+                size::<DropCount>(),
+                capacity.saturating_mul(DROPS),
+            )
+            .flags(BPF_F_NO_PREALLOC, BPF_F_NO_PREALLOC),
+            layout(names::MAP_DROPS_LOST, per_cpu, slot, size::<u64>(), 1),
+            layout(
+                names::MAP_DROP_PROGRAMS,
+                BPF_MAP_TYPE_PROG_ARRAY,
+                slot,
+                size::<u32>(),
+                DropProgram::ALL.len() as u32,
+            ),
         ]
     }
 
@@ -184,11 +218,16 @@ impl Maps {
             mtu,
             addresses,
             journal,
+            ledger,
+            drop_counts,
+            drops_lost,
+            drop_programs,
         ] = Layout::all(capacity);
         let (ends_map, ends_capacity) = ends.open(pins)?;
         let (counters_map, counters_capacity) = counters.open(pins)?;
         let (endpoints_map, endpoint_capacity) = endpoints.open(pins)?;
         let (addresses_map, address_capacity) = addresses.open(pins)?;
+        let (drops_map, drop_capacity) = drop_counts.open(pins)?;
         let map = |layout: &Layout| layout.open(pins).map(|(map, _)| map);
         Ok(Self {
             ends: Map::HashMap(ends_map).try_into().map_err(ends.failed())?,
@@ -206,10 +245,19 @@ impl Maps {
                 .map_err(fallbacks.failed())?,
             mtu: Map::PerCpuHashMap(map(&mtu)?).try_into().map_err(mtu.failed())?,
             addresses: Map::HashMap(addresses_map).try_into().map_err(addresses.failed())?,
+            ledger: Map::HashMap(map(&ledger)?).try_into().map_err(ledger.failed())?,
             journal: Map::HashMap(map(&journal)?).try_into().map_err(journal.failed())?,
+            drop_counts: Map::PerCpuHashMap(drops_map).try_into().map_err(drop_counts.failed())?,
+            drops_lost: Map::PerCpuArray(map(&drops_lost)?)
+                .try_into()
+                .map_err(drops_lost.failed())?,
+            drop_programs: Map::ProgramArray(map(&drop_programs)?)
+                .try_into()
+                .map_err(drop_programs.failed())?,
             capacity: ends_capacity.min(counters_capacity),
             endpoint_capacity,
             address_capacity,
+            drop_capacity,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Loads objects and hands out typed maps and programs: the only place that knows them by name.
 
+mod drops;
 mod maps;
 
 use std::path::Path;
@@ -11,7 +12,10 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use veth_common::{globals, names};
 
-pub use self::maps::Maps;
+pub use self::{
+    drops::{DropsObject, Offsets, missed as missed_drops},
+    maps::Maps,
+};
 use super::{DatapathError, HookName, Pins, pins};
 use crate::types::NetnsCookie;
 
@@ -162,8 +166,8 @@ pub fn load(pins: &Pins, cookies: &[NetnsCookie]) -> Result<(), DatapathError> {
     for_each_fresh(pins, cookies, |netns, programs| programs.pin(pins, netns))
 }
 
-/// The maps that the object uses.
-const OBJECT_MAPS: [&str; 11] = [
+/// The maps of all objects: the linker leaves in each what another uses.
+const OBJECT_MAPS: [&str; 14] = [
     names::MAP_ENDS,
     names::MAP_COUNTERS,
     names::MAP_UNKNOWN,
@@ -175,6 +179,9 @@ const OBJECT_MAPS: [&str; 11] = [
     names::MAP_FALLBACKS,
     names::MAP_MTU,
     names::MAP_ADDRESSES,
+    names::MAP_DROP_COUNTS,
+    names::MAP_DROPS_LOST,
+    names::MAP_DROP_PROGRAMS,
 ];
 
 /// Loads the programs of each namespace and hands them to `put`: an instance each, because its
@@ -253,17 +260,18 @@ pub fn verify() -> Result<Vec<VerifiedProgram>, DatapathError> {
     let mut verified = Vec::new();
     for hook in HookName::BOTH {
         let info = programs.hook_mut(hook)?.info().map_err(program_failed(hook))?;
-        verified.push(VerifiedProgram::new(program_name(hook), &info));
+        verified.push(VerifiedProgram::new("end", program_name(hook), &info));
     }
     let mut object = load_bare(&mut loader)?;
     let info = fresh_xdp(&mut object)?.info().map_err(xdp_failed)?;
-    verified.push(VerifiedProgram::new(names::PROGRAM_XDP, &info));
+    verified.push(VerifiedProgram::new("end", names::PROGRAM_XDP, &info));
+    verified.extend(drops::verify()?);
     Ok(verified)
 }
 
 impl VerifiedProgram {
-    fn new(name: &'static str, info: &ProgramInfo) -> Self {
+    fn new(object: &'static str, name: &'static str, info: &ProgramInfo) -> Self {
         let (verified, jited) = (info.verified_instruction_count(), info.size_jitted());
-        Self { object: "end", name, verified, jited }
+        Self { object, name, verified, jited }
     }
 }

@@ -1,5 +1,5 @@
 //! Firewalls that let nothing through at all. What a rule drops of some packets, only counting them
-//! tells: see the check `drops`.
+//! tells: see `dropped`.
 
 use crate::{
     diagnose::{Case, Facts, Finding},
@@ -28,6 +28,16 @@ fn is_on_path(case: &Case<'_>, netns: &Namespace, chain: &Chain) -> bool {
         (_, Hook::Forward) => case.forwards(netns),
         _ => true,
     }
+}
+
+/// Whether a firewall lets nothing through a namespace.
+pub fn closed_in(case: &Case<'_>, netns: &Namespace) -> bool {
+    case.facts(netns).is_some_and(|facts| {
+        let mut chains = facts.firewall.chains.iter();
+        chains.any(|chain| {
+            is_on_path(case, netns, chain) && closed(case, netns, facts, chain).is_some()
+        })
+    })
 }
 
 fn closed(case: &Case<'_>, netns: &Namespace, facts: &Facts, chain: &Chain) -> Option<Finding> {

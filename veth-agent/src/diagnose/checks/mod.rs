@@ -1,6 +1,7 @@
 //! One check a file: a pure function from all that is known to what is wrong.
 
 mod carrier;
+mod dropped;
 mod duplicate_address;
 mod duplicate_mac;
 mod end_down;
@@ -25,7 +26,7 @@ use super::{Case, Finding};
 type Check = fn(&Case<'_>) -> Vec<Finding>;
 
 /// All checks.
-pub const ALL: [Check; 18] = [
+pub const ALL: [Check; 19] = [
     end_down::check,
     carrier::check,
     no_address::check,
@@ -35,6 +36,7 @@ pub const ALL: [Check; 18] = [
     forwarding::check,
     reverse_path::check,
     firewall::check,
+    dropped::check,
     port::check,
     duplicate_address::check,
     duplicate_mac::check,

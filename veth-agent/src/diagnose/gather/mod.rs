@@ -8,9 +8,13 @@ use std::{
     net::IpAddr,
 };
 
-use super::{Case, Facts, Firewall, expect};
+use super::{Case, Counted, Facts, Firewall, expect};
+use veth_common::names;
+
 use crate::{
-    datapath::{EndHooks, Pins},
+    collect::{self, DropReader},
+    config::DEFAULT_MAX_ENDS,
+    datapath::{self, DatapathError, EndHooks, Maps, Pins},
     fastpath, firewall,
     inventory::{LinkKind, Namespace, Snapshot},
     netns,
@@ -25,8 +29,8 @@ pub fn gather(
     snapshot: &Snapshot,
     hooks: &BTreeMap<EndId, EndHooks>,
 ) -> BTreeMap<NetnsCookie, Facts> {
-    let nothing = BTreeMap::new();
-    let questions = expect::questions(&Case::new(snapshot, &nothing));
+    let (nothing, uncounted) = (BTreeMap::new(), Counted::default());
+    let questions = expect::questions(&Case::new(snapshot, &nothing, &uncounted));
     let mut facts = BTreeMap::new();
     for netns in snapshot.namespaces.values().filter(|netns| matters(netns)) {
         let asked = questions.get(&netns.cookie);
@@ -41,6 +45,23 @@ pub fn gather(
         }
     }
     facts
+}
+
+/// Reads what programs of ours have counted. Where none are, nothing is.
+///
+/// # Errors
+/// When what is pinned cannot be read.
+pub fn count(pins: &Pins, snapshot: &Snapshot) -> Result<Counted, DatapathError> {
+    if !pins.exist() {
+        return Ok(Counted::default());
+    }
+    let maps = Maps::open(pins, DEFAULT_MAX_ENDS)?;
+    let drops = DropReader::new(pins).read(&maps);
+    let failed =
+        |error| DatapathError::Map { name: names::MAP_DROP_COUNTS, source: Box::new(error) };
+    let drops = drops.map_err(failed)?.of_ends;
+    let readings = snapshot.ends().map(|end| (end, collect::read(&maps, end))).collect();
+    Ok(Counted { readings, drops })
 }
 
 /// Whether a namespace has anything to do with pairs.
@@ -97,6 +118,9 @@ fn look_ahead(
         let crowded = [hooks.ingress, hooks.egress].into_iter().flatten().any(|hook| hook.of > 1);
         if crowded && let Ok(found) = fastpath::look_at_end(pins, netns.cookie, link) {
             facts.hooks.insert(link.index, found);
+            if facts.bpf_links.is_empty() {
+                facts.bpf_links = datapath::links_by_program();
+            }
         }
     }
 }

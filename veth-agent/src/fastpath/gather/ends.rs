@@ -66,6 +66,7 @@ struct Entry {
 impl Entry {
     fn describe(&self) -> String {
         match self.program {
+            Some(id) if self.name.is_empty() => format!("a program without a name (id {id})"),
             Some(id) => format!("program {} (id {id})", self.name),
             None => self.name.clone(),
         }

@@ -1,12 +1,11 @@
 //! `cargo xtask bench datapath`: what packets cost, by every way.
 
-mod arms;
+pub(super) mod arms;
 mod cpu;
 mod passes;
-mod traffic;
+pub(super) mod traffic;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -105,7 +104,13 @@ fn measure(args: &Args) -> Result<()> {
     program_times(timer, binary, &mut report)?;
     println!("{report}");
     report.write()?;
-    if args.docs { write_docs(args, &report) } else { Ok(()) }
+    if !args.docs {
+        return Ok(());
+    }
+    let Args { runs, milliseconds, .. } = args;
+    let command =
+        format!("cargo xtask bench datapath --runs {runs} --milliseconds {milliseconds} --docs");
+    report.write_docs("measured", &command)
 }
 
 /// Trials by workload, arm and round.
@@ -227,21 +232,4 @@ fn program_times(timer: &Path, agent: &Path, report: &mut Report) -> Result<()> 
     let fallback = of("fallback")? - of("empty")?;
     report.add(Finding::plain("program time: left to the stack", fallback, "ns"));
     Ok(())
-}
-
-/// Where the table stands in the page.
-const BEGIN: &str = "<!-- measured: begin -->\n";
-const END: &str = "<!-- measured: end -->";
-
-fn write_docs(args: &Args, report: &Report) -> Result<()> {
-    let page = workspace::root().join("docs/performance.md");
-    let text = fs::read_to_string(&page).with_context(|| format!("{}", page.display()))?;
-    let (head, rest) = text.split_once(BEGIN).context("docs/performance.md has no place for it")?;
-    let (_, tail) = rest.split_once(END).context("docs/performance.md has no place for it")?;
-    let command = format!(
-        "`cargo xtask bench datapath --runs {} --milliseconds {} --docs`",
-        args.runs, args.milliseconds
-    );
-    let text = format!("{head}{BEGIN}{command}: {}{END}{tail}", report.markdown());
-    fs::write(&page, text).with_context(|| format!("{}", page.display()))
 }

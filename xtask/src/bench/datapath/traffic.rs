@@ -272,6 +272,27 @@ fn udp(sites: &Sites, time: Duration) -> Result<Done> {
     })
 }
 
+/// Sends UDP packets of 64 bytes to a port, whatever becomes of them, as fast as it goes; gives how many
+/// and how long it took.
+pub fn flood(sites: &Sites, port: u16, time: Duration) -> Result<(u64, Duration)> {
+    let target = (sites.address.clone(), port);
+    thread::scope(|scope| {
+        join(within(scope, &sites.client, 0, move || {
+            // Not connected: a packet is not refused for the answer to an earlier one.
+            let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+            let target: SocketAddr = format!("{}:{}", target.0, target.1).parse()?;
+            let (started, mut sent) = (Instant::now(), 0);
+            while started.elapsed() < time {
+                for _ in 0..64 {
+                    socket.send_to(&PAYLOAD, target)?;
+                }
+                sent += 64;
+            }
+            Ok((sent, started.elapsed()))
+        })?)
+    })
+}
+
 /// Hands a connected UDP socket of the client and the server's to `work`.
 pub fn exchange<T: Send>(
     sites: &Sites,

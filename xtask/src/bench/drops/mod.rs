@@ -1,0 +1,188 @@
+//! `cargo xtask bench drops`: what it costs to count drops.
+
+mod scene;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Result, bail};
+use fastrand::Rng;
+
+use self::scene::Scene;
+use super::{
+    datapath::traffic::{self, Workload},
+    private,
+    report::{self, Finding, Report},
+    stats::{Ratio, median},
+};
+use crate::{
+    agent::Agent,
+    process,
+    setup::{self, Group},
+    workspace,
+};
+
+/// How much to measure.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Rounds; each does everything once in every way, in random order.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    runs: u16,
+    /// How long one trial lasts, in milliseconds.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u16).range(50..=10_000))]
+    milliseconds: u16,
+    /// Write the table into `docs/performance.md`.
+    #[arg(long)]
+    docs: bool,
+    /// Measure this binary instead of building one.
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
+}
+
+/// Aims: see the project's table of speeds and sizes. Where nothing drops, the program does not run.
+const FLOOD_AIM: f64 = 0.95;
+const QUIET_AIM: f64 = 0.98;
+
+/// A session is too noisy when two copies of one arm differ by more.
+const NOISE: f64 = 0.02;
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    /// UDP packets that the receiver's firewall drops: the shortest way to a drop.
+    Filtered,
+    /// UDP packets to a closed port.
+    Closed,
+    /// What is not dropped.
+    Delivered(Workload),
+}
+
+impl Task {
+    const ALL: [Self; 4] = [
+        Self::Filtered,
+        Self::Closed,
+        Self::Delivered(Workload::Stream),
+        Self::Delivered(Workload::RoundTrip),
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Filtered => "dropped by a firewall",
+            Self::Closed => "to a closed port",
+            Self::Delivered(workload) => workload.name(),
+        }
+    }
+
+    const fn aim(self) -> f64 {
+        if matches!(self, Self::Delivered(_)) { QUIET_AIM } else { FLOOD_AIM }
+    }
+}
+
+/// Whether drops are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arm {
+    Without,
+    /// A second copy of it: it differs by noise alone.
+    Control,
+    Counted,
+}
+
+impl Arm {
+    const ALL: [Self; 3] = [Self::Without, Self::Control, Self::Counted];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Without => "without",
+            Self::Control => "control",
+            Self::Counted => "counted",
+        }
+    }
+}
+
+/// Measures inside private namespaces, prints a table and writes `target/bench/drops.json`.
+pub fn main(args: &Args) -> Result<()> {
+    if private::is_inside() {
+        private::prepare()?;
+        return measure(args);
+    }
+    if !process::is_root() {
+        bail!(r#"the benchmark needs root: run sudo -E env "PATH=$PATH" cargo xtask bench drops"#);
+    }
+    setup::install(&[Group::Build, Group::Bench, Group::Test])?;
+    if args.agent.is_some() {
+        return private::enter(&[]);
+    }
+    let agent = workspace::build_agent()?;
+    private::enter(&["--agent".as_ref(), agent.as_os_str()])
+}
+
+fn measure(args: &Args) -> Result<()> {
+    let Some(binary) = &args.agent else {
+        bail!("no --agent: start this through cargo xtask");
+    };
+    let Args { runs, milliseconds, .. } = args;
+    let folder = report::folder()?;
+    let mut report = Report::new("drops");
+    report.setting("runs", usize::from(*runs));
+    report.setting("milliseconds", usize::from(*milliseconds));
+    let mut scene = Scene::build(Agent::new(binary.clone()), &folder)?;
+    let rates =
+        rounds(&mut scene, usize::from(*runs), Duration::from_millis((*milliseconds).into()))?;
+    conclude(&rates, &mut report);
+    let (counted, sent) = scene.audit()?;
+    report.note("");
+    report.note(&format!("Counted: {counted} of {sent} packets dropped while it was."));
+    report.add(Finding::exactly("drops counted", counted / sent * 100.0, "%", 100.0));
+    println!("{report}");
+    report.write()?;
+    if !args.docs {
+        return Ok(());
+    }
+    let command =
+        format!("cargo xtask bench drops --runs {runs} --milliseconds {milliseconds} --docs");
+    report.write_docs("measured drops", &command)
+}
+
+/// Rates a second by task, arm and round.
+type Rates = Vec<Vec<Vec<f64>>>;
+
+fn rounds(scene: &mut Scene, runs: usize, time: Duration) -> Result<Rates> {
+    let mut rng = Rng::new();
+    let mut rates = vec![vec![Vec::new(); Arm::ALL.len()]; Task::ALL.len()];
+    for round in 1..=runs {
+        let mut order: Vec<_> = (0..Arm::ALL.len()).collect();
+        rng.shuffle(&mut order);
+        // All tasks in a row: it takes a moment to switch.
+        for arm in order {
+            scene.count(Arm::ALL[arm] == Arm::Counted)?;
+            let mut tasks: Vec<_> = (0..Task::ALL.len()).collect();
+            rng.shuffle(&mut tasks);
+            // Caches are warm again.
+            traffic::run(Workload::RoundTrip, &scene.sites(), Duration::from_millis(50))?;
+            for task in tasks {
+                rates[task][arm].push(scene.rate(Task::ALL[task], time)?);
+            }
+        }
+        eprintln!("bench: round {round} of {runs}");
+    }
+    Ok(rates)
+}
+
+fn conclude(rates: &Rates, report: &mut Report) {
+    let mut rng = Rng::new();
+    report.note("| what, a second | without | control | counted |");
+    report.note("|---|---:|---:|---:|");
+    for (task, rates) in Task::ALL.into_iter().zip(rates) {
+        let medians: Vec<_> = rates.iter().map(|rates| format!("{:.0}", median(rates))).collect();
+        report.note(&format!("| {} | {} |", task.name(), medians.join(" | ")));
+        for (arm, rates) in Arm::ALL.into_iter().zip(rates) {
+            report.samples(&format!("{}, {}, per second", task.name(), arm.name()), rates);
+        }
+    }
+    for (task, rates) in Task::ALL.into_iter().zip(rates) {
+        let [without, control, counted] = rates.as_slice() else { continue };
+        let control = Ratio::of(control, without, &mut rng);
+        report.add(Finding::control(&format!("{}: control", task.name()), control, NOISE));
+        let counted = Ratio::of(counted, without, &mut rng);
+        report.add(Finding::at_least(&format!("{}: counted", task.name()), counted, task.aim()));
+    }
+}
