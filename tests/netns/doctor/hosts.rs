@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use veth_agent::preflight::Feature;
-use veth_tests::{Agent, Foreign, cured, doctor, healthy, lacks, mend, on_node, run, shell};
+use veth_tests::{Agent, Foreign, cured, healthy, lacks, on_node, run, shell};
 
 use super::{answers, answers_soon, direct, routed};
 
