@@ -105,8 +105,12 @@ fn attachments(node: &Node) -> Result<BTreeMap<String, Vec<u64>>> {
 
 fn restarts_are_not_noticed(node: &Node, mode: &str) -> Result<()> {
     apply(node, mode)?;
-    let before = attachments(node)?;
+    let applied = attachments(node)?;
     let mut daemon = Agent::start(node, mode)?;
+    // Once per node, and only by the daemon: what hears of drops.
+    let before = attachments(node)?;
+    let of_ends = before.iter().filter(|(name, _)| !name.contains("/drops-"));
+    ensure!(of_ends.eq(&applied), "{applied:?} has become {before:?}");
     traffic()?;
     let mut page = equals_the_kernel(node, &daemon)?;
     for signal in [Some(Signal::SIGTERM), Some(Signal::SIGINT), None] {

@@ -48,8 +48,8 @@ const NORMAL: &[(&str, &[&str])] = &[
 
 /// Functions that end lives without a reason.
 const NORMAL_UNSPECIFIED: &[&str] = &[
-    // Multicast that nobody here has joined; what has been delivered as a copy, MLD for one. (Before
-    // Linux 6.14, IPv4 addresses that must not be seen end like this, too.)
+    // Multicast that nobody here has joined; what has been delivered as a copy, MLD for one. (On
+    // 6.12 and older, IPv4 addresses that must not be seen end like this, too.)
     "ip6_mc_input",
     "ip_rcv_finish_core",
     // Broadcast and multicast without a listener.
@@ -57,7 +57,7 @@ const NORMAL_UNSPECIFIED: &[&str] = &[
     "__udp6_lib_rcv",
     "__udp4_lib_mcast_deliver",
     "__udp6_lib_mcast_deliver",
-    // Before Linux 6.3, every message of ICMPv6 that has been dealt with.
+    // On 6.1, every message of ICMPv6 that has been dealt with.
     "icmpv6_rcv",
     // What comes for a connection in TIME-WAIT.
     "tcp_v4_rcv",
@@ -85,7 +85,7 @@ const QDISC: [&str; 2] = ["fq_", "qdisc_"];
 
 /// Functions that drop without a reason, and what they drop.
 const UNSPECIFIED: &[(&str, &str, Stage)] = &[
-    // `is_skb_forwardable`: larger than the other end takes.
+    // `is_skb_forwardable`: larger than the other end takes, or that is just going down.
     ("__dev_forward_skb2", "veth_oversize", Stage::Leaving),
     ("__dev_forward_skb", "veth_oversize", Stage::Leaving),
     // The other end is going, or the frame is shorter than its header.
