@@ -1,7 +1,11 @@
 //! Faults of size: found before the first packet is lost.
 
-use anyhow::{Result, ensure};
-use veth_tests::{Node, built_with, cured, doctor, healthy, on_node, run, skipped, try_run};
+use anyhow::{Context as _, Result, ensure};
+use veth_agent::preflight::Feature;
+use veth_tests::{
+    Agent, Finding, Node, built_with, cured, doctor, healthy, lacks, mend, on_node, run, skipped,
+    try_run,
+};
 
 use super::{answers, answers_soon, bridged, direct, routed, uplink};
 
@@ -189,4 +193,51 @@ fn a_geneve_tunnel() {
 #[test]
 fn a_wireguard_tunnel() {
     tunnel_if_any("CONFIG_WIREGUARD", "wireguard", "", 60);
+}
+
+/// The host drops what is too big and says so: a warning. Where a firewall eats what it says, an error.
+#[test]
+fn a_black_hole_is_told_from_working_discovery() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        routed(node)?;
+        uplink(node, 1400)?;
+        run("ip -n world route add default via 10.9.0.1")?;
+        let _daemon = Agent::start(node, "")?;
+        answers_soon(node, "red", "10.9.0.2", 56)?;
+        let uplink = || -> Result<Finding> {
+            let found = doctor("")?;
+            found.into_iter().find(|it| it.check == "uplink-mtu").context("no finding")
+        };
+        for table in ["", "eats"] {
+            if !table.is_empty() {
+                run("nft add table ip eats")?;
+                run("nft add chain ip eats out { type filter hook output priority 0 ; }")?;
+                run("nft add rule ip eats out icmp type destination-unreachable counter drop")?;
+            }
+            let (netns, told) = if table.is_empty() { ("red", true) } else { ("blue", false) };
+            ensure!(!answers(netns, "10.9.0.2", FULL)?);
+            let finding = uplink()?;
+            let severity = if told { "warning" } else { "error" };
+            ensure!(finding.severity == severity, "{finding:?}");
+            let evidence = finding.evidence.join("; ");
+            ensure!(
+                evidence.contains(&format!("have reached {netns}/{netns}1")) == told,
+                "{evidence}"
+            );
+            ensure!(
+                evidence.contains(&format!("no error reached {netns}/{netns}1")) != told,
+                "{evidence}"
+            );
+        }
+        // Who eats them is told beside it, and both can be mended.
+        let found = doctor("")?;
+        ensure!(found.len() == 2 && found.iter().any(|it| it.check == "firewall"), "{found:?}");
+        for finding in &found {
+            mend(node, finding)?;
+        }
+        healthy(node)
+    });
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use veth_common::mtu::{Family, Figure, MtuCounters};
 
 use super::{Counted, Facts, Finding};
 use crate::{
@@ -176,6 +177,16 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn drops(&self, end: EndId) -> &'a [Drops] {
         self.counted.drops.get(&end).map_or(&[], Vec::as_slice)
+    }
+
+    /// ICMP errors that name an MTU and have arrived where they belong, at an end.
+    #[must_use]
+    pub fn errors_reached(&self, end: EndId) -> u64 {
+        let counted = self.counted.readings.get(&end).and_then(|reading| reading.mtu);
+        let reached = |counted: MtuCounters| {
+            Family::BOTH.into_iter().map(|family| counted.get(Figure::Reached(family))).sum()
+        };
+        counted.map_or(0, reached)
     }
 
     /// Names the pair that a finding is about.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    diagnose::{Case, End, Finding},
+    diagnose::{Case, End, Finding, Severity},
     inventory::{LinkKind, Route},
     mtu::{self, Kind, Mismatch},
     types::EndId,
@@ -83,10 +83,40 @@ fn finding(case: &Case<'_>, cause: Cause, found: &[Mismatch]) -> Option<Finding>
             let what = format!(
                 "{name} takes {narrowest} bytes, and containers send up to {largest} by it"
             );
-            shrink_senders(case, found, Finding::warning("uplink-mtu", limit.id, what))
+            let finding =
+                shrink_senders(case, found, Finding::warning("uplink-mtu", limit.id, what));
+            discovery(case, found, finding)
         }
     };
     Some(explain(case, found, finding))
+}
+
+/// Whether senders are told, as the programs have seen: what the host drops as too big must come back as
+/// an error to whom it is about. Where it does not, large packets vanish without a word.
+fn discovery(case: &Case<'_>, found: &[Mismatch], finding: Finding) -> Finding {
+    let mut finding = finding;
+    for sender in found.iter().filter_map(|mismatch| case.end(mismatch.sender)) {
+        let name = case.name_of(&sender);
+        let reached = case.errors_reached(sender.id);
+        let lost = case.peer(&sender).map_or(0, |near| too_big(case, &near));
+        if reached > 0 {
+            let fact = format!("{reached} ICMP errors have reached {name}: it is told");
+            finding = finding.because(fact, "va_mtu");
+        } else if lost > 0 {
+            let fact = format!(
+                "{lost} of its packets were dropped as too big, and no error reached {name}"
+            );
+            finding = finding.because(fact, "va_drop_counts, va_mtu");
+            finding.severity = Severity::Error;
+        }
+    }
+    finding
+}
+
+/// Packets that came in by an end and were larger than the host could send on.
+fn too_big(case: &Case<'_>, near: &End<'_>) -> u64 {
+    let too_big = case.drops(near.id).iter().filter(|drops| drops.reason == "pkt_too_big");
+    too_big.map(|drops| drops.packets).sum()
 }
 
 /// Both values, and from where they come.
