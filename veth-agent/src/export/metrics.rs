@@ -5,12 +5,17 @@ use prometheus::{
     process_collector::ProcessCollector,
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
-use veth_common::{counters::Counters, fastpath::Fallback, names};
+use veth_common::{
+    counters::{Counters, Direction},
+    fastpath::Fallback,
+    names,
+};
 
 use super::{
     SharedView, View,
     labels::{EndLabels, PairInfo},
     mtu,
+    text::{self, Series},
 };
 use crate::{
     collect::{self, EndReading},
@@ -43,7 +48,7 @@ impl Metrics {
     /// When it cannot be encoded.
     pub fn page(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut page = Vec::with_capacity(1 << 16);
-        let mut families = self.agent.families();
+        let mut families = self.agent.families(&mut page);
         families.extend(self.process.gather());
         TextEncoder::new().encode(&families, &mut page)?;
         Ok(page)
@@ -60,17 +65,20 @@ struct Agent {
 }
 
 impl Agent {
-    /// All families that have a sample.
-    fn families(&self) -> Vec<MetricFamily> {
+    /// All families that have a sample, but for the counters of every end, which go straight to `page`.
+    fn families(&self, page: &mut Vec<u8>) -> Vec<MetricFamily> {
         let guard = self.view.lock();
         let (view, maps) = &*guard;
         let readings = Reading::all(view, maps);
-        let mut families = traffic(&readings);
-        families.push(redirects(&readings));
-        families.push(fallbacks(&readings));
-        families.extend(mtu::families(&readings));
-        families.push(pair_info(&readings));
-        families.push(link_up(&readings));
+        for counter in traffic().iter().chain(&mtu::counters()) {
+            counter.write(&readings, page);
+        }
+        let mut families = vec![
+            redirects(&readings),
+            fallbacks(&readings),
+            pair_info(&readings),
+            link_up(&readings),
+        ];
         families.extend(of_the_node(view, maps));
         families.push(self.build_info());
         families.retain(|family| !family.get_metric().is_empty());
@@ -82,7 +90,10 @@ impl Agent {
 pub struct Reading<'a> {
     labels: &'a EndLabels,
     info: &'a PairInfo,
-    pub(super) of_end: EndReading,
+    /// What was counted.
+    pub of_end: EndReading,
+    /// The labels as text.
+    pub text: String,
     up: bool,
 }
 
@@ -92,24 +103,26 @@ impl<'a> Reading<'a> {
             labels: &live.labels,
             info: &live.info,
             of_end: collect::read(maps, live.end),
+            text: text::of_end(&live.labels.interface, &live.labels.netns),
             up: live.up,
         });
         let gone = view.gone.iter().map(|(labels, gone)| Self {
             labels,
             info: &gone.info,
             of_end: gone.last,
+            text: text::of_end(&labels.interface, &labels.netns),
             up: false,
         });
         live.chain(gone).collect()
     }
 
-    pub(super) fn labels(&self) -> Vec<LabelPair> {
+    fn labels(&self) -> Vec<LabelPair> {
         let EndLabels { netns, interface } = self.labels;
         vec![label("interface", interface), label("netns", netns)]
     }
 }
 
-fn traffic(readings: &[Reading<'_>]) -> Vec<MetricFamily> {
+fn traffic() -> Vec<text::Counter> {
     type Field = fn(&Counters) -> u64;
     const FAMILIES: [(&str, &str, Field); 3] = [
         (
@@ -126,21 +139,15 @@ fn traffic(readings: &[Reading<'_>]) -> Vec<MetricFamily> {
             counters.segments
         }),
     ];
-    FAMILIES
-        .into_iter()
-        .map(|(name, help, field)| {
-            let metrics = readings.iter().flat_map(|reading| {
-                let directions =
-                    reading.of_end.counters.map(|both| [("rx", both.rx), ("tx", both.tx)]);
-                directions.into_iter().flatten().map(|(direction, counters)| {
-                    let mut labels = reading.labels();
-                    labels.insert(0, label("direction", direction));
-                    counter(labels, field(&counters))
-                })
-            });
-            family(name, help, MetricType::COUNTER, metrics.collect())
+    let series = |field: Field| {
+        Direction::BOTH.map(|direction| Series {
+            labels: vec![("direction", direction.as_str())],
+            value: Box::new(move |end| Some(field(end.counters?.direction(direction)))),
         })
-        .collect()
+    };
+    FAMILIES
+        .map(|(name, help, field)| text::Counter { name, help, series: series(field).into() })
+        .into()
 }
 
 /// Of ends that have a place in the fast path, by method.
@@ -297,7 +304,7 @@ pub(super) fn family(
     family
 }
 
-pub(super) fn label(name: &str, value: &str) -> LabelPair {
+fn label(name: &str, value: &str) -> LabelPair {
     let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.to_owned());
@@ -310,7 +317,7 @@ const fn approximate(value: u64) -> f64 {
     value as f64
 }
 
-pub(super) fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
+fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(approximate(value));
     let mut metric = Metric::from_label(labels);

@@ -4,6 +4,7 @@ mod labels;
 mod metrics;
 mod mtu;
 mod server;
+mod text;
 mod view;
 
 pub use metrics::Metrics;
