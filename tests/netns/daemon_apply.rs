@@ -36,7 +36,10 @@ fn equal(node: &Node, daemon: &Agent, netns: &str, interface: &str) -> Result<()
         let page = daemon.page()?;
         let count = |way| page.count("veth_agent_packets_total", netns, interface, way);
         let (Ok(rx), Ok(tx)) = (count("rx"), count("tx")) else { return Ok(None) };
-        if before != kernel()? {
+        // Of an earlier bearer of the name the last counts linger, and it is down.
+        let labels = [("netns", netns), ("interface", interface)];
+        let up = page.value("veth_agent_link_up", &labels).is_ok_and(|up| up > 0.5);
+        if before != kernel()? || !up {
             return Ok(None);
         }
         ensure!([rx, tx] == before, "{netns}/{interface}: {rx}, {tx} of {before:?}");

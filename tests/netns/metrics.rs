@@ -141,6 +141,9 @@ fn odd_names_are_escaped() {
         let labels = r#"interface="a\"b\\n{}=,é",netns="o\"dd\\n{}""#;
         let line = format!("veth_agent_link_up{{{labels}}} 0");
         ensure!(text.lines().any(|found| found == line), "{line}: {text}");
+        let counter = "veth_agent_fragments_total{direction=\"tx\",family=\"ipv6\"";
+        let line = format!("{counter},{labels}}} 0");
+        ensure!(text.lines().any(|found| found == line), "{line}: {text}");
         promtool_accepts(node, &daemon)
     });
 }

@@ -86,6 +86,15 @@ impl EndCounters {
     }
 
     /// The counters of one direction.
+    #[must_use]
+    pub const fn direction(&self, direction: Direction) -> &Counters {
+        match direction {
+            Direction::Rx => &self.rx,
+            Direction::Tx => &self.tx,
+        }
+    }
+
+    /// The same, to be changed.
     #[inline(always)]
     pub fn direction_mut(&mut self, direction: Direction) -> &mut Counters {
         match direction {

@@ -7,12 +7,17 @@ use prometheus::{
     process_collector::ProcessCollector,
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
-use veth_common::{counters::Counters, fastpath::Fallback, names};
+use veth_common::{
+    counters::{Counters, Direction},
+    fastpath::Fallback,
+    names,
+};
 
 use super::{
     SharedView, View,
     labels::{EndLabels, PairInfo},
     ledger, mtu, sizes,
+    text::{self, Series},
 };
 use crate::{
     collect::{self, AllDrops, DropsByReason, EndReading},
@@ -45,7 +50,7 @@ impl Metrics {
     /// When it cannot be encoded.
     pub fn page(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut page = Vec::with_capacity(1 << 16);
-        let mut families = self.agent.families();
+        let mut families = self.agent.families(&mut page);
         families.extend(self.process.gather());
         TextEncoder::new().encode(&families, &mut page)?;
         Ok(page)
@@ -62,21 +67,24 @@ struct Agent {
 }
 
 impl Agent {
-    /// All families that have a sample.
-    fn families(&self) -> Vec<MetricFamily> {
+    /// All families that have a sample, but for the counters of every end, which go straight to `page`.
+    fn families(&self, page: &mut Vec<u8>) -> Vec<MetricFamily> {
         let mut guard = self.view.lock();
         let (view, maps, drop_reader) = &mut *guard;
         let lost = drop_reader.lost(maps);
         let drops = drop_reader.read(maps).unwrap_or_default();
         let readings = Reading::all(view, maps, &drops);
-        let mut families = traffic(&readings);
-        families.push(redirects(&readings));
-        families.push(fallbacks(&readings));
-        families.extend(mtu::families(&readings));
-        families.push(drops_of_ends(&readings));
-        families.push(drops_of_nobody(&drops));
-        families.push(pair_info(&readings));
-        families.push(link_up(&readings));
+        for counter in traffic().iter().chain(&mtu::counters()) {
+            counter.write(&readings, page);
+        }
+        let mut families = vec![
+            redirects(&readings),
+            fallbacks(&readings),
+            drops_of_ends(&readings),
+            drops_of_nobody(&drops),
+            pair_info(&readings),
+            link_up(&readings),
+        ];
         families.extend(sizes::families(view));
         families.push(ledger::family(view, maps, &drops));
         families.extend(of_the_node(view, maps, &drops, lost));
@@ -90,8 +98,11 @@ impl Agent {
 pub struct Reading<'a> {
     labels: &'a EndLabels,
     info: &'a PairInfo,
-    pub(super) of_end: EndReading,
+    /// What was counted.
+    pub of_end: EndReading,
     drops: Cow<'a, DropsByReason>,
+    /// The labels as text.
+    pub text: String,
     up: bool,
 }
 
@@ -103,6 +114,7 @@ impl<'a> Reading<'a> {
             info: &live.info,
             of_end: collect::read(maps, live.end),
             drops: Cow::Owned(lost(live.end).unwrap_or_default()),
+            text: text::of_end(&live.labels.interface, &live.labels.netns),
             up: live.up,
         });
         let gone = view.gone.iter().map(|(labels, gone)| Self {
@@ -110,18 +122,19 @@ impl<'a> Reading<'a> {
             info: &gone.info,
             of_end: gone.last,
             drops: Cow::Borrowed(&gone.drops),
+            text: text::of_end(&labels.interface, &labels.netns),
             up: false,
         });
         live.chain(gone).collect()
     }
 
-    pub(super) fn labels(&self) -> Vec<LabelPair> {
+    fn labels(&self) -> Vec<LabelPair> {
         let EndLabels { netns, interface } = self.labels;
         vec![label("interface", interface), label("netns", netns)]
     }
 }
 
-fn traffic(readings: &[Reading<'_>]) -> Vec<MetricFamily> {
+fn traffic() -> Vec<text::Counter> {
     type Field = fn(&Counters) -> u64;
     const FAMILIES: [(&str, &str, Field); 3] = [
         (
@@ -138,21 +151,15 @@ fn traffic(readings: &[Reading<'_>]) -> Vec<MetricFamily> {
             counters.segments
         }),
     ];
-    FAMILIES
-        .into_iter()
-        .map(|(name, help, field)| {
-            let metrics = readings.iter().flat_map(|reading| {
-                let directions =
-                    reading.of_end.counters.map(|both| [("rx", both.rx), ("tx", both.tx)]);
-                directions.into_iter().flatten().map(|(direction, counters)| {
-                    let mut labels = reading.labels();
-                    labels.insert(0, label("direction", direction));
-                    counter(labels, field(&counters))
-                })
-            });
-            family(name, help, MetricType::COUNTER, metrics.collect())
+    let series = |field: Field| {
+        Direction::BOTH.map(|direction| Series {
+            labels: vec![("direction", direction.as_str())],
+            value: Box::new(move |end| Some(field(end.counters?.direction(direction)))),
         })
-        .collect()
+    };
+    FAMILIES
+        .map(|(name, help, field)| text::Counter { name, help, series: series(field).into() })
+        .into()
 }
 
 /// Of ends that have a place in the fast path, by method.
@@ -351,7 +358,7 @@ pub(super) const fn signed(value: i64) -> f64 {
     value as f64
 }
 
-pub(super) fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
+fn counter(labels: Vec<LabelPair>, value: u64) -> Metric {
     let mut counter = Counter::default();
     counter.set_value(approximate(value));
     let mut metric = Metric::from_label(labels);

@@ -6,6 +6,7 @@ mod metrics;
 mod mtu;
 mod server;
 mod sizes;
+mod text;
 mod view;
 
 pub use metrics::Metrics;
