@@ -36,6 +36,9 @@ fn without_btf_all_else_works_and_status_says_why() {
         ensure!(reason.contains("no drop reasons"), "{reason}");
         let table = agent("status")?.stdout;
         ensure!(table.contains("drops: not counted: this kernel"), "{table}");
+        let said = agent("doctor")?;
+        ensure!(said.code == 0, "{said:?}");
+        ensure!(said.stdout.starts_with("drops: not counted: this kernel"), "{said:?}");
         let features = document["features"].as_array().context("no features")?;
         for feature in ["btf", "drop_reasons"] {
             let found = features.iter().find(|found| found["feature"] == feature);

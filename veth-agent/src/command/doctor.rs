@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde::Serialize;
 
-use super::{Failure, escape, netns_view::NetnsView, print, say, say_unseen, seen_hooks};
+use super::{
+    Failure, drops_view::DropsView, escape, netns_view::NetnsView, print, say, say_unseen,
+    seen_hooks,
+};
 use crate::{
     cli::{DoctorArgs, StatusOutput},
     datapath::Pins,
@@ -30,7 +33,7 @@ pub fn doctor(pins: &Pins, args: &DoctorArgs) -> Result<(), Failure> {
         findings.extend(about.missing());
     }
     let unread = facts.values().flat_map(|facts| facts.unread.iter().cloned()).collect();
-    let document = Document::new(&case, &findings, unread);
+    let document = Document::new(&case, &findings, unread, DropsView::take(pins));
     let text = match args.output {
         StatusOutput::Json => serde_json::to_string(&document).map_err(Failure::failed)? + "\n",
         StatusOutput::Table => document.text(),
@@ -48,6 +51,8 @@ struct Document {
     findings: Vec<FindingView>,
     /// What could not be read, and why: nothing is known of it.
     unread: BTreeSet<String>,
+    /// Whether there is a count of drops to go by.
+    drops: DropsView,
 }
 
 #[derive(Serialize)]
@@ -67,7 +72,12 @@ struct FindingView {
 }
 
 impl Document {
-    fn new(case: &Case<'_>, findings: &[Finding], unread: BTreeSet<String>) -> Self {
+    fn new(
+        case: &Case<'_>,
+        findings: &[Finding],
+        unread: BTreeSet<String>,
+        drops: DropsView,
+    ) -> Self {
         let snapshot = case.snapshot;
         Self {
             schema_version: 1,
@@ -75,6 +85,7 @@ impl Document {
             namespaces: snapshot.namespaces.len(),
             findings: findings.iter().map(|it| FindingView::new(snapshot, it)).collect(),
             unread,
+            drops,
         }
     }
 
@@ -87,6 +98,9 @@ impl Document {
         for unread in &self.unread {
             // Writing into a string does not fail.
             let _ = writeln!(text, "not known: {}", escape(unread));
+        }
+        if !self.drops.counted() {
+            text.push_str(&self.drops.line());
         }
         let pairs = plural(self.pairs, "pair");
         let namespaces = plural(self.namespaces, "namespace");

@@ -1,4 +1,4 @@
-//! What `status` says of drops.
+//! What `status` and `doctor` say of drops.
 
 use serde::Serialize;
 
@@ -18,6 +18,11 @@ impl DropsView {
     pub fn take(pins: &Pins) -> Self {
         let reason = datapath::why_no_drops(pins);
         Self { counted: reason.is_none(), reason }
+    }
+
+    /// Whether they are.
+    pub const fn counted(&self) -> bool {
+        self.counted
     }
 
     /// For people.
