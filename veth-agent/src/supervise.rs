@@ -75,8 +75,9 @@ pub async fn run(pins: &Pins, config: &Config) -> Result<(), RunError> {
     pins.prepare()?;
     let _daemon = Daemon::become_it(pins)?.ok_or(RunError::Running)?;
     let mut maps = Maps::open(pins, config.attach.max_ends)?;
+    let drops = DropReader::new(pins);
     let counts_drops = count_drops(pins, &mut maps);
-    let view = SharedView::new(maps, DropReader::new(pins));
+    let view = SharedView::new(maps, drops);
     let listener = export::bind(config.listen).await?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!("serving http://{address}/metrics");

@@ -3,9 +3,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv6Addr, SocketAddrV6, TcpListener, TcpStream, UdpSocket},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::socket::{setsockopt, sockopt};
 use veth_tests::{
     Agent, Node, Qdisc, RawFrames, frame, mac, run, shell, tcp_bulk, try_run, udp_frame,
     undisturbed,
@@ -24,10 +26,7 @@ fn bridged(node: &Node) -> Result<Agent> {
     for (pod, last) in PODS {
         node.netns(pod)?;
         run(&format!("ip link add {pod}0 type veth peer name eth0 netns {pod}"))?;
-        node.eventually("it is served", SOON, || {
-            let series = [("netns", pod), ("interface", "eth0"), ("direction", "rx")];
-            Ok(daemon.page()?.value("veth_agent_packets_total", &series).ok())
-        })?;
+        crate::counts::attached(node, (pod, "eth0"))?;
         run(&format!("ip -n {pod} addr add 10.0.0.{last}/24 dev eth0"))?;
         run(&format!("ip -n {pod} addr add fd00::{last}/64 dev eth0"))?;
         run(&format!("ip link set {pod}0 master br0 up"))?;
@@ -54,13 +53,17 @@ fn reachable(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Fails if an end of any pair has lost anything.
+/// Fails if an end of any pair has lost anything. What a pod sends before its port forwards is lost
+/// indeed: the bridge hears of the carrier by its own event.
 fn lost(node: &Node, daemon: &Agent) -> Result<()> {
     let page = daemon.page()?;
     for (pod, _) in PODS {
         let host = format!("{pod}0");
         for end in [(pod, "eth0"), ("host", host.as_str())] {
-            let drops = drops(&page, end);
+            let mut drops = drops(&page, end);
+            if end.0 == "host" {
+                drops.remove("bridge_ingress_stp_state");
+            }
             ensure!(drops.is_empty(), "{end:?}: {:?}", super::read(node, end));
         }
     }
@@ -91,11 +94,15 @@ fn starting_up_and_pings_lose_nothing() {
 }
 
 /// Hands a connection over and lets it end in one of the ways that connections end.
-fn session(node: &Node, end: impl Fn(TcpStream, TcpStream) -> Result<()> + Sync) -> Result<()> {
+fn session(
+    node: &Node,
+    times: u32,
+    end: impl Fn(TcpStream, TcpStream) -> Result<()> + Sync,
+) -> Result<()> {
     let listener = node.within("blue", || Ok(TcpListener::bind("10.0.0.3:0")?))?;
     let target = listener.local_addr()?;
     node.within("red", || {
-        for _ in 0..10 {
+        for _ in 0..times {
             let mut client = TcpStream::connect(target)?;
             let (mut server, _) = listener.accept()?;
             client.write_all(b"hello")?;
@@ -108,30 +115,42 @@ fn session(node: &Node, end: impl Fn(TcpStream, TcpStream) -> Result<()> + Sync)
     })
 }
 
+/// Three probes, which say again what has been said.
+fn kept_alive(client: TcpStream, mut server: TcpStream) -> Result<()> {
+    setsockopt(&client, sockopt::TcpKeepIdle, &1)?;
+    setsockopt(&client, sockopt::TcpKeepInterval, &1)?;
+    setsockopt(&client, sockopt::KeepAlive, &true)?;
+    server.set_read_timeout(Some(Duration::from_millis(3500)))?;
+    let nothing = server.read(&mut [0]);
+    ensure!(nothing.is_err(), "{nothing:?}");
+    Ok(())
+}
+
 #[test]
 fn connections_lose_nothing_however_they_end() {
     with_reasons(|node| {
         let _room = undisturbed()?;
         let daemon = bridged(node)?;
         reachable(node)?;
-        session(node, |client, mut server| {
+        session(node, 10, |client, mut server| {
             drop(client);
             ensure!(server.read(&mut [0])? == 0);
             Ok(())
         })?;
-        session(node, |mut client, server| {
+        session(node, 10, |mut client, server| {
             drop(server);
             ensure!(client.read(&mut [0])? == 0);
             Ok(())
         })?;
         // Unread data: the other side is reset.
-        session(node, |mut client, server| {
+        session(node, 10, |mut client, server| {
             client.write_all(b"more")?;
             server.peek(&mut [0])?;
             drop(server);
             let _ = client.read(&mut [0]);
             Ok(())
         })?;
+        session(node, 1, kept_alive)?;
         tcp_bulk(node, ("red", "10.0.0.2"), ("blue", "10.0.0.3"), 8 << 20)?;
         tcp_bulk(node, ("blue", "10.0.0.3"), ("green", "10.0.0.4"), 8 << 20)?;
         lost(node, &daemon)

@@ -43,6 +43,10 @@ const NORMAL: &[(&str, &[&str])] = &[
     ("otherhost", &["ip_rcv_core", "ip6_rcv_core"]),
     // Left unread by a socket that is closed; of TCP, the FIN.
     ("queue_purge", &["inet_sock_destruct", "sk_stream_kill_queues"]),
+    // What TCP has already: it says again what is late, and what keeps a connection alive.
+    ("tcp_old_sequence", &[]),
+    ("tcp_old_data", &[]),
+    ("tcp_ofomerge", &[]),
     ("not_specified", NORMAL_UNSPECIFIED),
 ];
 
@@ -97,6 +101,7 @@ const UNSPECIFIED: &[(&str, &str, Stage)] = &[
     ("veth_xdp_rcv_skb", "xdp", Stage::Arriving),
     ("enqueue_to_backlog", "dev_ready", Stage::Arriving),
     ("br_dev_xmit", "no_tx_target", Stage::Elsewhere),
+    ("br_handle_frame", "bridge_ingress_stp_state", Stage::Elsewhere),
     ("skb_queue_purge", "queue_purge", Stage::Elsewhere),
 ];
 

@@ -22,7 +22,9 @@ impl Reasons {
     /// # Errors
     /// When it does not describe its types.
     pub fn of_kernel() -> Result<Self, BtfError> {
-        Ok(Self { names: names(&Btf::of_kernel()?), with_modules: false })
+        let mut names = names(&Btf::of_kernel()?);
+        name_repetitions(&mut names);
+        Ok(Self { names, with_modules: false })
     }
 
     /// Gets to know the reasons of modules, if it does not know all of these.
@@ -60,6 +62,19 @@ fn names(btf: &Btf) -> BTreeMap<u32, String> {
     enumerators.into_iter().map(|found| (found.value, plain(found.name))).collect()
 }
 
+/// Older kernels call what TCP has already as they call what it must not have. The first is ordinary
+/// (whatever keeps an idle connection alive), the second is rare: both are the first.
+fn name_repetitions(names: &mut BTreeMap<u32, String>) {
+    const REPEATED: &str = "tcp_old_sequence";
+    if names.values().any(|name| name == REPEATED) {
+        return;
+    }
+    let both = names.values_mut().find(|name| *name == "tcp_invalid_sequence");
+    if let Some(both) = both {
+        REPEATED.clone_into(both);
+    }
+}
+
 fn plain(name: &str) -> String {
     let short = name.strip_prefix("SKB_DROP_REASON_").or_else(|| name.strip_prefix("SKB_"));
     short.unwrap_or(name).trim_start_matches('_').to_ascii_lowercase()
@@ -68,6 +83,18 @@ fn plain(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_with_one_name_for_both_has_the_ordinary_one() {
+        let of = |names: &[(u32, &str)]| {
+            let mut names = names.iter().map(|(n, name)| (*n, (*name).to_owned())).collect();
+            name_repetitions(&mut names);
+            names.into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[(1, "tcp_invalid_sequence")]), ["tcp_old_sequence"]);
+        let newer = [(1, "tcp_old_sequence"), (2, "tcp_invalid_sequence")];
+        assert_eq!(of(&newer), ["tcp_old_sequence", "tcp_invalid_sequence"]);
+    }
 
     #[test]
     fn names_are_short_and_unknown_reasons_have_numbers() {
