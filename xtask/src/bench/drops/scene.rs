@@ -8,11 +8,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use super::Task;
 use crate::{
     agent::Agent,
-    bench::datapath::{arms::Sites, traffic},
+    bench::datapath::{
+        arms::Sites,
+        traffic::{self, Workload},
+    },
     process, scrape,
 };
 
@@ -25,8 +29,11 @@ pairs:
       - { namespace: blue, interface: b1, addresses: [10.0.0.3/24] }
 ";
 
-/// Where the agent pins links.
-const LINKS: &str = "/sys/fs/bpf/veth-agent";
+/// Where the agent pins links and programs.
+const PINS: &str = "/sys/fs/bpf/veth-agent";
+
+/// Whether the kernel measures what programs take, for all of them.
+const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 const FILTERED: u16 = 5001;
 const CLOSED: u16 = 5002;
@@ -94,6 +101,23 @@ impl Scene {
         Ok(sent as f64 / took.as_secs_f64())
     }
 
+    /// The share of one CPU, in percent, that the program takes while a TCP stream runs: the kernel
+    /// frees some packets of it that nobody misses.
+    pub fn idle_share(&mut self, time: Duration) -> Result<f64> {
+        self.count(true)?;
+        let before = fs::read_to_string(STATISTICS).context(STATISTICS)?;
+        fs::write(STATISTICS, "1").context(STATISTICS)?;
+        let done = self.taken_by_stream(time);
+        fs::write(STATISTICS, before).context(STATISTICS)?;
+        Ok(done?.as_secs_f64() / time.as_secs_f64() * 100.0)
+    }
+
+    fn taken_by_stream(&self, time: Duration) -> Result<Duration> {
+        let before = run_time()?;
+        traffic::run(Workload::Stream, &self.sites(), time)?;
+        Ok(run_time()?.saturating_sub(before))
+    }
+
     /// Drops that were counted, and packets that were dropped meanwhile.
     pub fn audit(&mut self) -> Result<(f64, f64)> {
         self.count(false)?;
@@ -111,14 +135,31 @@ impl Scene {
 
 /// The pinned links that hear of drops.
 fn links() -> Result<Vec<PathBuf>> {
-    let mut links = Vec::new();
-    for version in fs::read_dir(LINKS).context(LINKS)? {
-        for link in fs::read_dir(version?.path().join("links"))? {
-            let link = link?;
-            if link.file_name().to_string_lossy().starts_with("drops-") {
-                links.push(link.path());
+    pinned("links", "drops-")
+}
+
+/// What the program took since it was loaded, while that was measured.
+fn run_time() -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for program in pinned("programs", "drops-kfree_skb")? {
+        let mut show = Command::new("bpftool");
+        let shown = process::read(show.args(["-j", "prog", "show", "pinned"]).arg(&program))?;
+        let shown: Value = serde_json::from_str(&shown).context("bpftool -j prog show")?;
+        sum += Duration::from_nanos(shown["run_time_ns"].as_u64().unwrap_or(0));
+    }
+    Ok(sum)
+}
+
+/// What the agent has pinned in folders of this name, under names that begin so.
+fn pinned(folder: &str, begin: &str) -> Result<Vec<PathBuf>> {
+    let mut pins = Vec::new();
+    for version in fs::read_dir(PINS).context(PINS)? {
+        for pin in fs::read_dir(version?.path().join(folder))? {
+            let pin = pin?;
+            if pin.file_name().to_string_lossy().starts_with(begin) {
+                pins.push(pin.path());
             }
         }
     }
-    Ok(links)
+    Ok(pins)
 }
