@@ -23,4 +23,5 @@ pub mod preflight;
 pub mod sizes;
 pub mod supervise;
 pub mod topology;
+pub mod trace;
 pub mod types;

@@ -15,3 +15,4 @@ pub mod mtu;
 pub mod names;
 #[cfg(feature = "user")]
 mod pod;
+pub mod trace;

@@ -13,6 +13,7 @@ use crate::{
     journal::Journal,
     ledger::Base,
     mtu::{AddressKey, MtuCounters},
+    trace::{Event, Seen},
 };
 
 const _: () = {
@@ -29,6 +30,8 @@ const _: () = {
     assert!(size_of::<Journal>() == 8 && offset_of!(Journal, egress_priority) == 6);
     assert!(size_of::<EndConfig>() == 12 && offset_of!(EndConfig, limits) == 4);
     assert!(size_of::<MtuCounters>() == 96);
+    assert!(size_of::<Event>() == 88 && offset_of!(Event, kind) == 80);
+    assert!(size_of::<Seen>() == 24);
     assert!(size_of::<AddressKey>() == 24 && offset_of!(AddressKey, address) == 8);
 };
 
@@ -61,3 +64,7 @@ unsafe impl Pod for MtuCounters {}
 unsafe impl Pod for AddressKey {}
 // SAFETY: as above.
 unsafe impl Pod for Base {}
+// SAFETY: as above.
+unsafe impl Pod for Event {}
+// SAFETY: as above.
+unsafe impl Pod for Seen {}

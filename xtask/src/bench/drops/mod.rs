@@ -136,7 +136,12 @@ fn measure(args: &Args) -> Result<()> {
     let (counted, sent) = scene.audit()?;
     report.note("");
     report.note(&format!("Counted: {counted} of {sent} packets dropped while it was."));
-    report.add(Finding::at_most("CPU that the program takes in a TCP stream", share, "%", IDLE_AIM));
+    report.add(Finding::at_most(
+        "CPU that the program takes in a TCP stream",
+        share,
+        "%",
+        IDLE_AIM,
+    ));
     report.add(Finding::exactly("drops counted", counted / sent * 100.0, "%", 100.0));
     println!("{report}");
     report.write()?;
