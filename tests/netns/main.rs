@@ -26,4 +26,5 @@ mod reuse;
 mod scenarios;
 mod status;
 mod topology;
+mod trace;
 mod upgrade;

@@ -18,6 +18,7 @@ mod picture;
 mod raw;
 mod stats;
 mod status;
+mod tracer;
 mod traffic;
 mod xdp;
 
@@ -39,5 +40,6 @@ pub use picture::Picture;
 pub use raw::{Gso, Qdisc, RawFrames, frame, udp_frame, udp_frame_of, udp6_frame_of};
 pub use stats::{LinkStats, link_stats};
 pub use status::{StatusHook, status_document, status_hooks};
+pub use tracer::{Totals, Traced, Tracer};
 pub use traffic::{Streamed, alone, tcp_bulk, tcp_until, udp_both_ways, undisturbed};
 pub use xdp::{NextProgram, XdpPass, XdpRedirect};

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
+use veth_common::trace::MAX_CAPTURED;
 
 use crate::{
     command::escape,
@@ -73,6 +74,8 @@ pub enum Command {
     List(ListArgs),
     /// Show what is attached where, in which place, and what this kernel offers.
     Status(StatusArgs),
+    /// Show packets live.
+    Trace(TraceArgs),
     /// Say what is wrong and how to mend it; exit 3 when something is.
     Doctor(DoctorArgs),
     /// Node daemon: attach to every end, keep up with changes, serve metrics.
@@ -173,6 +176,74 @@ pub enum StatusOutput {
     Table,
     /// One document.
     Json,
+}
+
+/// Options of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// Only packets that match, in the syntax of pcap-filter(7).
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Only ends of this name.
+    #[arg(short, long, value_name = "IF")]
+    pub interface: Vec<String>,
+    /// Only ends in this network namespace.
+    #[arg(long, value_name = "NAME")]
+    pub netns: Vec<String>,
+    /// Only packets of this direction, as the end sees it [default: both].
+    #[arg(long, value_enum, value_name = "in|out|both", hide_possible_values = true)]
+    pub dir: Vec<TraceDirection>,
+    /// Only packets that the kernel drops, with its reason and the place.
+    #[arg(long)]
+    pub drops: bool,
+    /// What to print [default: compact; pcapng with -w].
+    #[arg(short, long, value_enum)]
+    pub output: Option<TraceOutput>,
+    /// Write the packets to this file in pcapng, - for stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Bytes of each frame to capture, at the most.
+    #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(14..=i64::from(MAX_CAPTURED)))]
+    pub snaplen: u32,
+    /// Stop after so many packets.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_COUNTED))]
+    pub count: Option<u32>,
+    /// Stop after so long.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Fail with 4 when packets were lost on the way to the output.
+    #[arg(long)]
+    pub strict: bool,
+    /// Run this, and trace while it runs.
+    #[arg(last = true, value_name = "CMD ARGS")]
+    pub command: Vec<String>,
+}
+
+/// Each packet of a count takes a few bytes of the kernel's memory.
+const MOST_COUNTED: i64 = 10_000_000;
+
+/// Directions of `trace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceDirection {
+    /// What arrives at the end.
+    In,
+    /// What leaves it.
+    Out,
+    /// Either.
+    Both,
+}
+
+/// Formats of `trace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceOutput {
+    /// A line a packet.
+    Compact,
+    /// A line with all that is known.
+    Wide,
+    /// An object a line.
+    Json,
+    /// A capture file.
+    Pcapng,
 }
 
 /// Options of `doctor`.

@@ -83,6 +83,24 @@ pub enum Field {
     SockNet = 10,
     /// Segments of a packet.
     SharedSegments = 11,
+    /// Payload of each.
+    SharedSegmentBytes = 12,
+    /// Address of what of the packet is still ahead.
+    SkbData = 13,
+    /// Where, from the beginning of the buffer, the part that lies there ends.
+    SkbTail = 14,
+    /// Bytes that are still ahead.
+    SkbLen = 15,
+    /// Where, from the beginning of the buffer, the Ethernet header lies.
+    SkbMacHeader = 16,
+    /// Where the network header lies.
+    SkbNetworkHeader = 17,
+    /// `EtherType`.
+    SkbProtocol = 18,
+    /// The VLAN tag that lies beside the packet: protocol and tag; zero where there is none (Linux 6.2).
+    SkbVlan = 19,
+    /// Mark.
+    SkbMark = 20,
 }
 
 /// What is known of a [`Field`].
@@ -100,7 +118,7 @@ pub struct FieldFacts {
 
 impl Field {
     /// All of them, each in its own place.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 21] = [
         Self::SkbDev,
         Self::SkbSk,
         Self::SkbDst,
@@ -113,7 +131,19 @@ impl Field {
         Self::DstDev,
         Self::SockNet,
         Self::SharedSegments,
+        Self::SharedSegmentBytes,
+        Self::SkbData,
+        Self::SkbTail,
+        Self::SkbLen,
+        Self::SkbMacHeader,
+        Self::SkbNetworkHeader,
+        Self::SkbProtocol,
+        Self::SkbVlan,
+        Self::SkbMark,
     ];
+
+    /// Those that it takes to count what is lost; the others it takes to show it.
+    pub const COUNTED: &[Self] = Self::ALL.split_at(12).0;
 
     /// Where to look it up, and how the program is told.
     #[must_use]
@@ -131,6 +161,15 @@ impl Field {
             Self::DstDev => facts("dst_entry", "dev", 8, "DST_DEV"),
             Self::SockNet => facts("sock_common", "skc_net", 8, "SOCK_NET"),
             Self::SharedSegments => facts("skb_shared_info", "gso_segs", 2, "SHARED_SEGMENTS"),
+            Self::SharedSegmentBytes => facts("skb_shared_info", "gso_size", 2, "SHARED_SIZE"),
+            Self::SkbData => facts("sk_buff", "data", 8, "SKB_DATA"),
+            Self::SkbTail => facts("sk_buff", "tail", 4, "SKB_TAIL"),
+            Self::SkbLen => facts("sk_buff", "len", 4, "SKB_LEN"),
+            Self::SkbMacHeader => facts("sk_buff", "mac_header", 2, "SKB_MAC_HEADER"),
+            Self::SkbNetworkHeader => facts("sk_buff", "network_header", 2, "SKB_NETWORK_HEADER"),
+            Self::SkbProtocol => facts("sk_buff", "protocol", 2, "SKB_PROTOCOL"),
+            Self::SkbVlan => facts("sk_buff", "vlan_all", 4, "SKB_VLAN"),
+            Self::SkbMark => facts("sk_buff", "mark", 4, "SKB_MARK"),
         }
     }
 }

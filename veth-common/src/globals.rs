@@ -3,3 +3,9 @@
 
 /// `u64`: cookie of the network namespace that this instance of the object serves.
 pub const NETNS_COOKIE: &str = "NETNS_COOKIE";
+
+/// `u32`: bytes of a frame that a trace captures, at the most.
+pub const SNAPLEN: &str = "SNAPLEN";
+
+/// `u32`: whether a trace records only as many packets as it has places for.
+pub const LIMITED: &str = "LIMITED";

@@ -58,3 +58,24 @@ pub const MAP_DROP_COUNTS: &str = "va_drop_counts";
 pub const MAP_DROPS_LOST: &str = "va_drops_lost";
 /// Program array: which program counts, by [`crate::drops::DropProgram`].
 pub const MAP_DROP_PROGRAMS: &str = "va_drop_progs";
+
+/// Sees what arrives at an end, for a trace.
+pub const PROGRAM_TRACE_IN: &str = "va_trace_in";
+/// Sees what leaves an end, for a trace.
+pub const PROGRAM_TRACE_OUT: &str = "va_trace_out";
+/// What the programs of traces begin with.
+pub const TRACE_PREFIX: &str = "va_trace_";
+/// Array of maps: a ring for each CPU.
+pub const MAP_TRACE_RINGS: &str = "VA_TRACE_RINGS";
+/// Per-CPU array: [`crate::trace::Source`] to [`crate::trace::Seen`].
+pub const MAP_TRACE_SEEN: &str = "va_trace_seen";
+/// Queue of so many words as packets may be recorded, where there is a limit.
+pub const MAP_TRACE_PLACES: &str = "va_trace_places";
+/// Array of one `u32`: 1 when all places are taken.
+pub const MAP_TRACE_OVER: &str = "va_trace_over";
+/// Sees what the kernel frees, for a trace.
+pub const PROGRAM_TRACE_DROP: &str = "va_trace_drop";
+/// Hash map: [`crate::endpoint::EndKey`] of the ends that a trace looks at to a `u32` that says nothing.
+pub const MAP_TRACE_ENDS: &str = "va_trace_ends";
+/// Array of [`crate::trace::NormalEnd`].
+pub const MAP_TRACE_NORMAL: &str = "va_trace_normal";

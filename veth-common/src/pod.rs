@@ -13,7 +13,7 @@ use crate::{
     journal::Journal,
     ledger::Base,
     mtu::{AddressKey, MtuCounters},
-    trace::{Event, Seen},
+    trace::{Event, NormalEnd, Seen},
 };
 
 const _: () = {
@@ -32,6 +32,7 @@ const _: () = {
     assert!(size_of::<MtuCounters>() == 96);
     assert!(size_of::<Event>() == 88 && offset_of!(Event, kind) == 80);
     assert!(size_of::<Seen>() == 24);
+    assert!(size_of::<NormalEnd>() == 24 && offset_of!(NormalEnd, padding) == 20);
     assert!(size_of::<AddressKey>() == 24 && offset_of!(AddressKey, address) == 8);
 };
 
@@ -68,3 +69,5 @@ unsafe impl Pod for Base {}
 unsafe impl Pod for Event {}
 // SAFETY: as above.
 unsafe impl Pod for Seen {}
+// SAFETY: as above.
+unsafe impl Pod for NormalEnd {}

@@ -1,5 +1,7 @@
 //! What a trace's programs tell of a packet.
 
+use core::mem::offset_of;
+
 /// Where a packet was seen.
 pub mod kind {
     /// It arrived at the end.
@@ -53,6 +55,40 @@ pub struct Event {
     pub padding: [u8; 7],
 }
 
+impl Event {
+    /// Bytes of one.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// An event as the program wrote it.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let long = |at| u64::from_ne_bytes(array(bytes, at));
+        let word = |at| u32::from_ne_bytes(array(bytes, at));
+        Self {
+            time: long(offset_of!(Self, time)),
+            packet: long(offset_of!(Self, packet)),
+            netns_cookie: long(offset_of!(Self, netns_cookie)),
+            location: long(offset_of!(Self, location)),
+            ifindex: word(offset_of!(Self, ifindex)),
+            length: word(offset_of!(Self, length)),
+            captured: word(offset_of!(Self, captured)),
+            segments: word(offset_of!(Self, segments)),
+            gso_size: word(offset_of!(Self, gso_size)),
+            mark: word(offset_of!(Self, mark)),
+            reason: word(offset_of!(Self, reason)),
+            pid: word(offset_of!(Self, pid)),
+            comm: array(bytes, offset_of!(Self, comm)),
+            kind: bytes[offset_of!(Self, kind)],
+            padding: [0; 7],
+        }
+    }
+}
+
+/// The `N` bytes from `at` on; zeros where there are not so many.
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+}
+
 /// What one CPU has counted for a trace, in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -63,4 +99,52 @@ pub struct Seen {
     pub matched: u64,
     /// Of those, found no room in the ring.
     pub lost: u64,
+}
+
+/// What counts: one program at a time on each CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Source {
+    /// The hooks of ends.
+    Ends = 0,
+    /// `skb:kfree_skb`.
+    Drops = 1,
+}
+
+impl Source {
+    /// All of them, each in its own place.
+    pub const ALL: [Self; 2] = [Self::Ends, Self::Drops];
+}
+
+/// One way in which packets end whose work is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct NormalEnd {
+    /// First address in the kernel's text.
+    pub first: u64,
+    /// The one behind the last; 0 where this is none.
+    pub behind: u64,
+    /// `enum skb_drop_reason` of the running kernel.
+    pub reason: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+impl NormalEnd {
+    /// How many are looked at.
+    pub const MOST: u32 = 128;
+
+    /// Whether a packet that is freed for this reason at this place ends so.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holds(&self, reason: u32, location: u64) -> bool {
+        self.reason == reason && self.first <= location && location < self.behind
+    }
+
+    /// How many places it stands for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn places(&self) -> u64 {
+        self.behind.saturating_sub(self.first)
+    }
 }

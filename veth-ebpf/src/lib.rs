@@ -11,6 +11,7 @@ pub mod maps;
 pub mod observe;
 pub mod packet;
 pub mod parse;
+pub mod trace_maps;
 
 /// A TC verdict that leaves the packet to whatever comes next in the chain (`TCX_NEXT`,
 /// `TC_ACT_UNSPEC`). `TC_ACT_OK` would end the chain and switch off other people's programs.

@@ -10,7 +10,11 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 
-use crate::{datapath::Rewrite, parse::Head};
+use crate::{
+    datapath::Rewrite,
+    parse::Head,
+    trace_maps::{Frame, below},
+};
 
 /// `PACKET_HOST`, `include/uapi/linux/if_packet.h`.
 const PACKET_HOST: u32 = 0;
@@ -174,6 +178,69 @@ impl Packet for XdpContext {
     #[inline(always)]
     fn byte(&self, offset: u32) -> Option<u8> {
         load(self, offset)
+    }
+}
+
+/// The frame of a packet, its VLAN tag put back in where it lies beside the packet.
+pub struct Whole<'a>(pub &'a TcContext);
+
+/// Bytes of the addresses ahead of a tag, and of a tag.
+const ADDRESSES: u32 = 12;
+const TAG: u32 = 4;
+
+impl Whole<'_> {
+    /// Bytes, tag included.
+    #[inline(always)]
+    #[must_use]
+    pub fn bytes(&self) -> u32 {
+        self.0.bytes() + if self.0.is_tagged() { TAG } else { 0 }
+    }
+
+    /// `skb->mark`.
+    #[inline(always)]
+    #[must_use]
+    pub fn mark(&self) -> u32 {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.0.skb.skb).mark }
+    }
+
+    /// Copies bytes of the packet as the kernel holds it, from `offset` on.
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut u8, bytes: u32) -> bool {
+        // SAFETY: the kernel passes a valid context; the caller answers for where it writes.
+        unsafe { bpf_skb_load_bytes(self.0.as_ptr(), offset, to.cast(), bytes) == 0 }
+    }
+
+    /// As it goes over a wire: protocol, then tag.
+    #[inline(always)]
+    fn tag(&self) -> [u8; TAG as usize] {
+        // SAFETY: as in `ifindex`.
+        let (protocol, tag) = unsafe { ((*self.0.skb.skb).vlan_proto, (*self.0.skb.skb).vlan_tci) };
+        // The protocol lies there as it goes over a wire already.
+        let [p0, p1] = (protocol as u16).to_ne_bytes();
+        let [t0, t1] = (tag as u16).to_be_bytes();
+        [p0, p1, t0, t1]
+    }
+}
+
+impl Frame for Whole<'_> {
+    #[inline(always)]
+    unsafe fn copy<const N: usize>(&self, to: *mut u8, bytes: u32) -> bool {
+        if !self.0.is_tagged() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.load(0, to, bytes) };
+        }
+        let rest = below::<N>(bytes.saturating_sub(ADDRESSES + TAG));
+        if rest == 0 {
+            return false;
+        }
+        // SAFETY: there is room for more than addresses and tag.
+        unsafe {
+            self.load(0, to, ADDRESSES) && {
+                to.add(ADDRESSES as usize).cast::<[u8; TAG as usize]>().write(self.tag());
+                self.load(ADDRESSES, to.add((ADDRESSES + TAG) as usize), rest)
+            }
+        }
     }
 }
 

@@ -26,6 +26,10 @@ const MOUNTS: [(&str, &str); 6] = [
     ("bpf", "/sys/fs/bpf"),
 ];
 
+/// Where the kernel is told not to give every namespace a GRE and an IPIP device of its own as soon as it has
+/// the modules, as many nodes have it (`net.core.fb_tunnels_only_for_init_net`).
+const FALLBACK_TUNNELS: &str = "/proc/sys/net/core/fb_tunnels_only_for_init_net";
+
 /// The kernel starts this program as process 1, which has to outlive all others and to take in
 /// their remains; the work is done by a second process.
 fn main() {
@@ -45,6 +49,7 @@ fn oversee() -> Result<()> {
         mount(kind, target, kind, MountFlags::empty(), None)
             .with_context(|| format!("mounting {kind} on {target}"))?;
     }
+    fs::write(FALLBACK_TUNNELS, "2").context(FALLBACK_TUNNELS)?;
     let worker = Command::new("/init").spawn().context("starting the worker")?;
     let worker = i32::try_from(worker.id())?;
     while let Some((pid, _)) = wait(WaitOptions::empty())? {

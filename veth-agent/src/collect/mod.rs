@@ -2,6 +2,11 @@
 
 mod counters;
 mod drops;
+mod ring;
 
 pub use counters::{EndReading, read, unknown};
-pub use drops::{AllDrops, Class, DropReader, Drops, DropsByReason, Stage, by_reason, classify};
+pub use drops::{
+    AllDrops, Class, DropName, DropNames, DropReader, Drops, DropsByReason, Stage, by_reason,
+    classify,
+};
+pub use ring::{Captured, Rings, now as monotonic, seen};

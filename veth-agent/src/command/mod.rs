@@ -11,6 +11,7 @@ mod netns_view;
 mod run;
 mod status;
 mod table;
+mod trace;
 
 use std::{
     collections::BTreeMap,
@@ -37,6 +38,8 @@ pub enum Failure {
     Failed(Vec<String>),
     /// `doctor` found a problem, and has said so. Exit 3.
     Found,
+    /// `trace --strict` lost packets, and has said so. Exit 4.
+    Lost,
 }
 
 impl Failure {
@@ -47,6 +50,7 @@ impl Failure {
             Self::Invalid(_) => 2,
             Self::Failed(_) => 1,
             Self::Found => 3,
+            Self::Lost => 4,
         }
     }
 
@@ -55,7 +59,7 @@ impl Failure {
     pub fn lines(&self) -> &[String] {
         match self {
             Self::Invalid(lines) | Self::Failed(lines) => lines,
-            Self::Found => &[],
+            Self::Found | Self::Lost => &[],
         }
     }
 
@@ -75,6 +79,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Delete(args) => apply::delete(&pins, &args),
         Command::List(args) => list::list(&pins, args.output),
         Command::Status(args) => status::status(&pins, &args),
+        Command::Trace(args) => trace::trace(&pins, &args),
         Command::Doctor(args) => doctor::doctor(&pins, &args),
         Command::Run(args) => run::run(&pins, &args),
         Command::Detach(args) => detach::detach(&pins, &args),

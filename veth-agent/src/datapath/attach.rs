@@ -44,7 +44,7 @@ pub struct AttachOptions {
 }
 
 /// The TC priority that runs first, and the handle of our filter there.
-const PRIORITY: u16 = 1;
+pub const PRIORITY: u16 = 1;
 const HANDLE: u32 = 1;
 
 /// Attaches what `work` asks for. Runs inside the end's namespace.
@@ -74,7 +74,10 @@ pub fn attach(
 }
 
 /// aya attaches by name; a rename in between must not lead to another interface.
-fn same_interface(name: &str, ifindex: IfIndex) -> Result<(), AttachCause> {
+///
+/// # Errors
+/// When it would.
+pub fn same_interface(name: &str, ifindex: IfIndex) -> Result<(), AttachCause> {
     if if_nametoindex(name)? == ifindex.0 { Ok(()) } else { Err(AttachCause::Gone) }
 }
 
@@ -85,19 +88,30 @@ fn attach_tcx(
     name: &str,
     hook: HookName,
 ) -> Result<(), AttachCause> {
-    // As early as possible on ingress and as late as possible on egress: what others drop or
-    // redirect in between is then counted as the device counts it.
-    let (attach_type, order) = match hook {
-        HookName::Ingress => (TcAttachType::Ingress, LinkOrder::first()),
-        HookName::Egress => (TcAttachType::Egress, LinkOrder::last()),
-    };
-    let id = program.attach_with_options(name, attach_type, TcAttachOptions::TcxOrder(order))?;
-    let link: FdLink = program.take_link(id)?.try_into()?;
+    let link = tcx_link(program, name, hook)?;
     let path = pins.link(end, hook);
     // A pin that is there belongs to an interface that is gone.
     pins::remove_file(&path)?;
     link.pin(&path)?;
     Ok(())
+}
+
+/// Attaches a program by a TCX link, inside the end's namespace: as early as possible on ingress and as
+/// late as possible on egress. What others drop or redirect in between is then seen as the device sees it.
+///
+/// # Errors
+/// What the kernel said.
+pub fn tcx_link(
+    program: &mut SchedClassifier,
+    name: &str,
+    hook: HookName,
+) -> Result<FdLink, AttachCause> {
+    let (attach_type, order) = match hook {
+        HookName::Ingress => (TcAttachType::Ingress, LinkOrder::first()),
+        HookName::Egress => (TcAttachType::Egress, LinkOrder::last()),
+    };
+    let id = program.attach_with_options(name, attach_type, TcAttachOptions::TcxOrder(order))?;
+    Ok(program.take_link(id)?.try_into()?)
 }
 
 fn attach_clsact(
@@ -123,15 +137,7 @@ fn attach_clsact(
     if !has_qdisc {
         add_qdisc(maps, key, journal, name)?;
     }
-    let options = NlOptions { priority, handle: TcHandle::from(HANDLE), classid: None };
-    let attached = program.attach_with_options(
-        name,
-        observe::attach_type(hook),
-        TcAttachOptions::Netlink(options),
-    )?;
-    // Dropping the link would delete the filter, and by ifindex in whatever namespace that
-    // happens. A filter cannot be pinned; forgotten, it stays (measured).
-    std::mem::forget(program.take_link(attached)?);
+    add_filter(program, name, hook, priority, HANDLE)?;
     if priority != PRIORITY {
         tracing::warn!(
             interface = name,
@@ -140,6 +146,26 @@ fn attach_clsact(
             "another filter has priority 1: packets that it takes are not counted"
         );
     }
+    Ok(())
+}
+
+/// Adds a program as a filter, inside the end's namespace, which stays until [`delete_filter`] deletes it.
+///
+/// # Errors
+/// What the kernel said.
+pub fn add_filter(
+    program: &mut SchedClassifier,
+    name: &str,
+    hook: HookName,
+    priority: u16,
+    handle: u32,
+) -> Result<(), AttachCause> {
+    let options = NlOptions { priority, handle: TcHandle::from(handle), classid: None };
+    let (attach_type, options) = (observe::attach_type(hook), TcAttachOptions::Netlink(options));
+    let attached = program.attach_with_options(name, attach_type, options)?;
+    // Dropping the link would delete the filter, and by ifindex in whatever namespace that
+    // happens. A filter cannot be pinned; forgotten, it stays (measured).
+    std::mem::forget(program.take_link(attached)?);
     Ok(())
 }
 

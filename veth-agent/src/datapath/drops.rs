@@ -10,12 +10,14 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use thiserror::Error;
 use veth_common::{
     drops::{DropKey, DropProgram, Field, SKB_BYTES},
+    endpoint::EndKey,
     names,
+    trace::NormalEnd,
 };
 
 use super::{
     DatapathError, Lock, Maps, Pins,
-    objects::{self, DropsObject, Offsets},
+    objects::{self, DropSettings, DropsObject, Offsets},
 };
 use crate::{
     btf::{Btf, BtfError},
@@ -55,7 +57,7 @@ pub fn count_drops(pins: &Pins, maps: &mut Maps) -> Result<DropsStart, DropsErro
     let offsets = offsets(&Btf::of_kernel()?);
     let _lock = Lock::acquire(pins)?;
     let mut object = DropsObject::load(pins, &offsets)?;
-    let unknown = Field::ALL.into_iter().filter(|field| !offsets.contains_key(field));
+    let unknown = Field::COUNTED.iter().filter(|field| !offsets.contains_key(field));
     let unknown = unknown.map(|field| {
         let facts = field.facts();
         format!("{}.{}", facts.structure, facts.member)
@@ -104,8 +106,22 @@ pub fn why_no_drops(pins: &Pins) -> Option<String> {
     })
 }
 
+/// What it takes for a trace to see what is dropped at these ends; `normal` are the ends of lives that are
+/// not drops.
+///
+/// # Errors
+/// Why it cannot.
+pub fn drop_settings(
+    ends: impl Iterator<Item = EndId>,
+    normal: Vec<NormalEnd>,
+) -> Result<DropSettings, DropsError> {
+    Feature::DropReasons.require()?;
+    let offsets = offsets(&Btf::of_kernel()?);
+    Ok(DropSettings { offsets, normal, ends: ends.map(EndKey::from).collect() })
+}
+
 /// Where the kernel keeps what the programs read, as far as they can.
-fn offsets(btf: &Btf) -> Offsets {
+pub(super) fn offsets(btf: &Btf) -> Offsets {
     let offset = |field: Field| {
         let facts = field.facts();
         let found = btf.member(facts.structure, facts.member)?;

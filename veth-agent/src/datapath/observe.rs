@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aya::programs::{SchedClassifier, TcAttachType, loaded_links};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_links};
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+
+use veth_common::names;
 
 use super::{DatapathError, HookName, Pins, objects};
 use crate::{
@@ -169,9 +171,24 @@ pub(super) fn look(
 }
 
 fn tcx(name: &str, hook: HookName, id: u32) -> Option<Hook> {
-    let (_, chain) = SchedClassifier::query_tcx(name, attach_type(hook)).ok()?;
+    let chain = tcx_chain(name, hook);
     let ahead = chain.iter().position(|program| program.id() == id)?;
     Some(Hook { method: Method::Tcx, ahead, of: chain.len(), program: id })
+}
+
+/// The programs that hang on a hook by TCX, in the order in which they run, inside the namespace; none on a
+/// kernel without TCX. Those of traces are left out: they take nothing and come and go.
+#[must_use]
+pub fn tcx_chain(name: &str, hook: HookName) -> Vec<ProgramInfo> {
+    let Ok((_, chain)) = SchedClassifier::query_tcx(name, attach_type(hook)) else {
+        return Vec::new();
+    };
+    let traces = |program: &ProgramInfo| program.name_as_str().is_some_and(is_of_trace);
+    chain.into_iter().filter(|program| !traces(program)).collect()
+}
+
+fn is_of_trace(program: &str) -> bool {
+    program.starts_with(names::TRACE_PREFIX)
 }
 
 /// Ids of the links of each program that has any, by the program's id.
@@ -205,15 +222,10 @@ fn add_filters(hooks: &mut EndHooks, ifindex: IfIndex, name: &str, ids: [Option<
     });
     for (hook, found) in HookName::BOTH.into_iter().zip(found.unwrap_or_default()) {
         if hooks.get(hook).is_none() {
-            let by_tcx = tcx_programs(name, hook);
+            let by_tcx = tcx_chain(name, hook).len();
             hooks.set(hook, found.map(|hook| hook.behind(by_tcx)));
         }
     }
-}
-
-/// How many programs hang on a hook by TCX, whoever made them.
-fn tcx_programs(name: &str, hook: HookName) -> usize {
-    SchedClassifier::query_tcx(name, attach_type(hook)).map_or(0, |(_, chain)| chain.len())
 }
 
 async fn filter(
@@ -240,13 +252,31 @@ pub struct Filter {
     pub handle: u32,
     /// Id of its program, where it is a BPF filter.
     pub program: Option<u32>,
+    /// Whether a trace has put it there.
+    pub is_of_trace: bool,
+    /// Whether it is for frames of all protocols.
+    pub takes_all: bool,
+}
+
+/// The filters on one hook of an interface, in the order in which they run, without those of traces.
+///
+/// # Errors
+/// When they cannot be listed.
+pub async fn filters(
+    connection: &Connection,
+    ifindex: IfIndex,
+    hook: HookName,
+) -> Result<Vec<Filter>, netlink::NetlinkError> {
+    let mut filters = all_filters(connection, ifindex, hook).await?;
+    filters.retain(|filter| !filter.is_of_trace);
+    Ok(filters)
 }
 
 /// The filters on one hook of an interface, in the order in which they run.
 ///
 /// # Errors
 /// When they cannot be listed.
-pub async fn filters(
+pub async fn all_filters(
     connection: &Connection,
     ifindex: IfIndex,
     hook: HookName,
@@ -264,6 +294,9 @@ pub async fn filters(
     }
 }
 
+/// `ETH_P_ALL` as it goes over a wire.
+const ALL_PROTOCOLS: u32 = (3_u16).to_be() as u32;
+
 /// Reads a filter; the head of a priority, which has no handle, is none.
 fn read_filter(message: &TcMessage) -> Option<Filter> {
     let handle = u32::from(message.header.handle);
@@ -271,13 +304,20 @@ fn read_filter(message: &TcMessage) -> Option<Filter> {
         return None;
     }
     let priority = u16::try_from(message.header.info >> 16).ok()?;
+    let takes_all = message.header.info & 0xffff == ALL_PROTOCOLS;
     let options = message.attributes.iter().find_map(|attribute| match attribute {
         TcAttribute::Options(options) => Some(options),
         _ => None,
     });
-    let program = options.into_iter().flatten().find_map(|option| match option {
-        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
-        _ => None,
-    });
-    Some(Filter { priority, handle, program })
+    let (mut program, mut is_of_trace) = (None, false);
+    for option in options.into_iter().flatten() {
+        match option {
+            TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => program = Some(*id),
+            TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => {
+                is_of_trace = self::is_of_trace(name)
+            }
+            _ => {}
+        }
+    }
+    Some(Filter { priority, handle, program, is_of_trace, takes_all })
 }

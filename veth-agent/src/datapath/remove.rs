@@ -193,7 +193,11 @@ fn remove_filters(
         let added_qdisc = journal.flags & QDISC_ADDED != 0;
         let removed = netns::within_known(&netns.path, netns.cookie, || {
             remove_hooks(&link.name, hooks)?;
-            if added_qdisc { remove_qdisc(end.ifindex) } else { Ok(()) }
+            if added_qdisc {
+                remove_qdisc(end.ifindex).map_err(|cause| (HookName::Ingress, cause))
+            } else {
+                Ok(())
+            }
         });
         if let Err((hook, cause)) =
             removed.unwrap_or_else(|error| Err((HookName::Ingress, AttachCause::from(error))))
@@ -214,9 +218,13 @@ fn remove_hooks(name: &str, hooks: EndHooks) -> Result<(), (HookName, AttachCaus
     Ok(())
 }
 
-/// Deletes a `clsact` that we added, unless somebody has put filters of their own below it.
-fn remove_qdisc(ifindex: IfIndex) -> Result<(), (HookName, AttachCause)> {
-    let removed = netlink::block_on(async |connection| {
+/// Deletes a `clsact` that we added, unless somebody has put filters of their own below it. Runs inside
+/// the namespace.
+///
+/// # Errors
+/// What the kernel said; a qdisc that is gone already is fine.
+pub fn remove_qdisc(ifindex: IfIndex) -> Result<(), AttachCause> {
+    Ok(netlink::block_on(async |connection| {
         let qdiscs = netlink::qdiscs(&connection, ifindex.0).await?;
         if !qdiscs.iter().any(|qdisc| qdisc.header.parent == CLSACT) {
             return Ok(());
@@ -230,6 +238,5 @@ fn remove_qdisc(ifindex: IfIndex) -> Result<(), (HookName, AttachCause)> {
             Err(error) if error.is_absent() => Ok(()),
             other => other,
         }
-    });
-    removed.map_err(|error| (HookName::Ingress, AttachCause::from(error)))
+    })?)
 }

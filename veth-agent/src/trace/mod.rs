@@ -1,5 +1,16 @@
 //! Packets live: what the programs of a trace tell, and how it is shown.
 
+pub mod decode;
+mod describe;
+pub mod print;
+mod run;
+mod select;
+mod session;
 mod sighting;
 
+pub use self::describe::Describe;
+pub use self::print::{Clock, Detail, PcapNg, Printer, Text};
+pub use self::run::{Totals, TraceError, Until, run};
+pub use self::select::{SelectError, Selection, select};
+pub use self::session::{EndInfo, Plan, Session, StartError, Watch, clock_offset};
 pub use self::sighting::{Direction, EndName, Process, Sighting, Verdict};

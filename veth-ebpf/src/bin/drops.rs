@@ -4,30 +4,14 @@
 #![no_main]
 #![expect(missing_docs, reason = "the functions that the macros export take no documentation")]
 
-use aya_ebpf::{Global, macros::raw_tracepoint, programs::RawTracePointContext};
-use veth_common::drops::{DropProgram, Field, UNKNOWN, place};
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use veth_common::drops::{DropProgram, place};
 use veth_ebpf::{
     drop_maps::{Pinned, go_on},
     kernel::{Memory, Running},
     observe::drops::{Freed, frames, packet},
+    offsets,
 };
-
-/// Declares the global of each field, and the function that loads it.
-macro_rules! offsets {
-    ($($field:ident $global:ident),+ $(,)?) => {
-        $(
-            #[unsafe(no_mangle)]
-            static $global: Global<u64> = Global::new(UNKNOWN);
-        )+
-
-        #[inline(always)]
-        fn offset(field: Field) -> u64 {
-            match field {
-                $(Field::$field => $global.load(),)+
-            }
-        }
-    };
-}
 
 // See `veth_common::drops::Field`.
 offsets!(
@@ -43,6 +27,7 @@ offsets!(
     DstDev DST_DEV,
     SockNet SOCK_NET,
     SharedSegments SHARED_SEGMENTS,
+    ; _
 );
 
 #[inline(always)]

@@ -50,7 +50,7 @@ fn add(counters: &mut Counters, packet: &impl Packet) -> u32 {
 
 /// Frames that a wire would carry for `packet`, at least 1.
 #[inline(always)]
-fn segments(packet: &impl Packet) -> u32 {
+pub fn segments(packet: &impl Packet) -> u32 {
     let (segments, size) = (packet.gso_segs(), packet.gso_size());
     if segments == 0 && size != 0 { cut(packet, size).unwrap_or(1) } else { segments.max(1) }
 }

@@ -14,7 +14,7 @@ use veth_common::{
 use crate::kernel::Memory;
 
 /// Words of a [`SKB_BYTES`].
-const SKB_WORDS: usize = SKB_BYTES as usize / 8;
+pub(super) const SKB_WORDS: usize = SKB_BYTES as usize / 8;
 
 /// Words that are read of a device where its index and its namespace lie together.
 const DEVICE_WORDS: usize = 8;
@@ -57,25 +57,32 @@ pub fn packet(memory: &impl Memory, tables: &impl Tables, freed: Freed) {
     let skb = Skb { memory, words };
     let count = DropCount { packets: 1, segments: skb.segments() };
     let entry = Entry { tables, location, reason, count };
+    if !attribute(&skb, |netns, ifindex| entry.charge(netns, ifindex)) {
+        entry.charge_nobody();
+    }
+}
+
+/// Offers the ends that a packet may have been lost at, one after the other, until one is taken: whether
+/// one was.
+#[inline(always)]
+pub(super) fn attribute<M: Memory>(
+    skb: &Skb<'_, M>,
+    mut take: impl FnMut(u64, u32) -> bool,
+) -> bool {
     let came_in = skb.u32(Field::SkbIif);
-    if let Some(device) = device(memory, skb.u64(Field::SkbDev))
-        && (entry.charge(device.netns, device.ifindex) || entry.charge(device.netns, came_in))
+    if let Some(device) = device(skb.memory, skb.u64(Field::SkbDev))
+        && (take(device.netns, device.ifindex) || take(device.netns, came_in))
     {
-        return;
+        return true;
     }
     let route = skb.route();
     if let Some(out) = &route
-        && (entry.charge(out.netns, came_in) || entry.charge(out.netns, out.ifindex))
+        && (take(out.netns, came_in) || take(out.netns, out.ifindex))
     {
-        return;
+        return true;
     }
     let goes_out = route.map_or(0, |out| out.ifindex);
-    if let Some(netns) = skb.socket_netns()
-        && (entry.charge(netns, came_in) || entry.charge(netns, goes_out))
-    {
-        return;
-    }
-    entry.charge_nobody();
+    skb.socket_netns().is_some_and(|netns| take(netns, came_in) || take(netns, goes_out))
 }
 
 /// Counts `frames` of XDP that are lost at the device at this address, for want of what `errno` says.
@@ -177,41 +184,57 @@ fn cookie(memory: &impl Memory, netns: u64) -> Option<u64> {
 /// Whether an address can be the kernel's: on 64-bit machines it has the upper half. To read elsewhere
 /// costs a fault.
 #[inline(always)]
-const fn is_kernels(address: u64) -> bool {
+pub(super) const fn is_kernels(address: u64) -> bool {
     (address as i64) < 0
 }
 
 /// The beginning of a `struct sk_buff`.
-struct Skb<'a, M> {
-    memory: &'a M,
-    words: &'a [u64; SKB_WORDS],
+pub(super) struct Skb<'a, M> {
+    pub(super) memory: &'a M,
+    pub(super) words: &'a [u64; SKB_WORDS],
 }
 
 impl<M: Memory> Skb<'_, M> {
     /// A member that is a word; zero where it is not known.
     #[inline(always)]
-    fn u64(&self, field: Field) -> u64 {
+    pub(super) fn u64(&self, field: Field) -> u64 {
         word(self.words, self.memory.offset(field))
     }
 
     /// A member that is half a word.
     #[inline(always)]
-    fn u32(&self, field: Field) -> u32 {
+    pub(super) fn u32(&self, field: Field) -> u32 {
         half(self.words, self.memory.offset(field))
+    }
+
+    /// A member that is a quarter of a word.
+    #[inline(always)]
+    pub(super) fn u16(&self, field: Field) -> u16 {
+        let offset = self.memory.offset(field);
+        (word(self.words, offset).to_le() >> ((offset & 6) * 8)) as u16
     }
 
     /// Frames that a wire would carry for it.
     #[inline(always)]
-    fn segments(&self) -> u64 {
+    pub(super) fn segments(&self) -> u64 {
+        u64::from(self.shared(Field::SharedSegments).max(1))
+    }
+
+    /// Payload of one of them; 0 for a plain packet.
+    #[inline(always)]
+    pub(super) fn segment_bytes(&self) -> u32 {
+        u32::from(self.shared(Field::SharedSegmentBytes))
+    }
+
+    /// A member of the part behind the buffer; 0 where it cannot be had.
+    #[inline(always)]
+    fn shared(&self, field: Field) -> u16 {
         let shared = self.u64(Field::SkbHead).wrapping_add(u64::from(self.u32(Field::SkbEnd)));
-        let offset = self.memory.offset(Field::SharedSegments);
+        let offset = self.memory.offset(field);
         if !is_kernels(shared) || offset == UNKNOWN {
-            return 1;
+            return 0;
         }
-        match self.memory.read::<u16>(shared + offset) {
-            Some(segments) if segments > 0 => u64::from(segments),
-            _ => 1,
-        }
+        self.memory.read(shared + offset).unwrap_or(0)
     }
 
     /// The device that its route leads to.

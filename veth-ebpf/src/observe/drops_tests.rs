@@ -102,6 +102,13 @@ impl Memory for Kernel {
         Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
     }
 
+    unsafe fn copy(&self, address: u64, to: *mut u8, bytes: u32) -> bool {
+        let Some(found) = self.get(address, bytes as usize) else { return false };
+        // SAFETY: the caller has room for so many.
+        unsafe { found.as_ptr().copy_to_nonoverlapping(to, found.len()) };
+        true
+    }
+
     fn words<'a, const N: usize>(
         &self,
         address: u64,

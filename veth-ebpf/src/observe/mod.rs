@@ -4,5 +4,7 @@ pub mod count;
 pub mod drops;
 #[cfg(test)]
 mod drops_tests;
+pub mod freed;
+pub mod look;
 pub mod mtu;
 mod network;

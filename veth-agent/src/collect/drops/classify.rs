@@ -105,6 +105,13 @@ const UNSPECIFIED: &[(&str, &str, Stage)] = &[
     ("skb_queue_purge", "queue_purge", Stage::Elsewhere),
 ];
 
+/// In which functions packets end for a reason of this name when their work is done; none for all of them,
+/// `None` where none does.
+#[must_use]
+pub fn normal_ends(reason: &str) -> Option<&'static [&'static str]> {
+    NORMAL.iter().find(|(name, _)| *name == reason).map(|(_, symbols)| *symbols)
+}
+
 /// What it means that a packet ended for a reason of this name, in this function of the kernel.
 #[must_use]
 pub fn classify(reason: &str, symbol: Option<&str>) -> Class {

@@ -1,6 +1,7 @@
 //! Packets that the kernel has freed, as far as they were lost: by end and by reason.
 
 mod classify;
+mod names;
 mod reasons;
 mod symbols;
 
@@ -10,7 +11,10 @@ use aya::maps::MapError;
 use nix::errno::Errno;
 use veth_common::drops::{DropCount, DropKey, place};
 
-pub use self::classify::{Class, Stage, classify};
+pub use self::{
+    classify::{Class, Stage, classify},
+    names::{DropName, DropNames},
+};
 use self::{reasons::Reasons, symbols::Symbols};
 use crate::{
     datapath::{self, Maps, Pins},

@@ -44,6 +44,11 @@ impl Reasons {
         }
     }
 
+    /// Every reason that is known, and its name.
+    pub fn all(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.names.iter().map(|(reason, name)| (*reason, name.as_str()))
+    }
+
     /// The name of a reason: lower case, without what all begin with.
     #[must_use]
     pub fn name(&self, reason: u32) -> Cow<'_, str> {

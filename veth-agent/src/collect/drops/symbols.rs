@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, BufRead, BufReader},
+    ops::Range,
 };
 
 /// Every symbol of the kernel, some 200,000 lines.
@@ -13,7 +14,7 @@ const KALLSYMS: &str = "/proc/kallsyms";
 /// line by line, and not kept.
 #[derive(Debug, Default)]
 pub struct Symbols {
-    known: BTreeMap<u64, Option<String>>,
+    known: BTreeMap<u64, Option<Nearest>>,
     hidden: bool,
 }
 
@@ -38,7 +39,7 @@ impl Symbols {
             Err(error) => self.hide(&error.to_string()),
         }
         let found = |(address, nearest): (u64, Nearest)| {
-            (address, (nearest.address != 0).then_some(nearest.name))
+            (address, (nearest.address != 0).then_some(nearest))
         };
         self.known.extend(wanted.into_iter().map(found));
     }
@@ -55,8 +56,47 @@ impl Symbols {
     /// The function that an address lies in, where it was looked for and found.
     #[must_use]
     pub fn get(&self, address: u64) -> Option<&str> {
-        self.known.get(&address)?.as_deref()
+        Some(self.known.get(&address)?.as_ref()?.name.as_str())
     }
+
+    /// How far into its function an address lies, in bytes.
+    #[must_use]
+    pub fn offset(&self, address: u64) -> Option<u64> {
+        Some(address - self.known.get(&address)?.as_ref()?.address)
+    }
+}
+
+/// The places of functions, by name: several where a compiler has split one. Empty where the kernel hides
+/// its addresses.
+pub fn places(is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<Range<u64>>> {
+    let table = File::open(KALLSYMS).map(BufReader::new);
+    table.and_then(|table| places_in(table, is_wanted)).unwrap_or_default()
+}
+
+fn places_in(
+    mut table: impl BufRead,
+    is_wanted: impl Fn(&str) -> bool,
+) -> io::Result<BTreeMap<String, Vec<Range<u64>>>> {
+    let (mut line, mut all, mut found) = (String::new(), Vec::new(), Vec::new());
+    while table.read_line(&mut line)? != 0 {
+        if let Some((address, name)) = text_symbol(&line)
+            && address != 0
+        {
+            all.push(address);
+            if is_wanted(plain(name)) {
+                found.push((address, plain(name).to_owned()));
+            }
+        }
+        line.clear();
+    }
+    all.sort_unstable();
+    let mut places = BTreeMap::<_, Vec<_>>::new();
+    for (address, name) in found {
+        let next = all.partition_point(|other| *other <= address);
+        let behind = all.get(next).copied().unwrap_or(u64::MAX);
+        places.entry(name).or_default().push(address..behind);
+    }
+    Ok(places)
 }
 
 /// Reads the table; `false` where it shows no addresses.
@@ -111,6 +151,18 @@ ffffffff81000180 t late.cold
         assert!(scan(TABLE.as_bytes(), &mut wanted).unwrap());
         let names: Vec<_> = wanted.values().map(|nearest| nearest.name.as_str()).collect();
         assert_eq!(names, ["", "one", "late", "two", "of_module"]);
+    }
+
+    #[test]
+    fn a_function_reaches_to_the_next_and_may_lie_in_several_places() {
+        let places = places_in(TABLE.as_bytes(), |name| ["one", "late"].contains(&name)).unwrap();
+        let one = Some(&(0xffff_ffff_8100_0100..0xffff_ffff_8100_0180));
+        assert_eq!(places["one"].first(), one);
+        let late = Some(&(0xffff_ffff_8100_0180..0xffff_ffff_8100_0200));
+        assert_eq!(places["late"].first(), late);
+        assert_eq!(places.len(), 2);
+        let hidden = "0000000000000000 T one\n";
+        assert!(places_in(hidden.as_bytes(), |_| true).unwrap().is_empty());
     }
 
     #[test]

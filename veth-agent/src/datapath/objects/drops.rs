@@ -97,10 +97,10 @@ impl DropsObject {
 
 /// The object over the maps that this loader knows, or maps of its own.
 fn load(loader: EbpfLoader<'static>, offsets: &Offsets) -> Result<DropsObject, DatapathError> {
-    let values =
-        Field::ALL.map(|field| offsets.get(&field).map_or(UNKNOWN, |offset| u64::from(*offset)));
+    let value = |field| offsets.get(field).map_or(UNKNOWN, |offset| u64::from(*offset));
+    let values: Vec<_> = Field::COUNTED.iter().map(value).collect();
     let mut loader: EbpfLoader<'_> = loader;
-    for (field, value) in Field::ALL.iter().zip(&values) {
+    for (field, value) in Field::COUNTED.iter().zip(&values) {
         loader.override_global(field.facts().global, value, true);
     }
     let object = loader.load(OBJECT).map_err(|error| DatapathError::Load(Box::new(error)))?;

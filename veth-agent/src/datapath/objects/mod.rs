@@ -2,6 +2,7 @@
 
 mod drops;
 mod maps;
+mod trace;
 
 use std::path::Path;
 
@@ -15,6 +16,10 @@ use veth_common::{globals, names};
 pub use self::{
     drops::{DropsObject, Offsets, missed as missed_drops},
     maps::Maps,
+    trace::{
+        DropSettings, LoadedTrace, TRACE_OBJECT, TraceMaps, TracePrograms, TraceSettings,
+        load_trace,
+    },
 };
 use super::{DatapathError, HookName, Pins, pins};
 use crate::types::NetnsCookie;

@@ -1,7 +1,5 @@
 //! What stands at a near end.
 
-use aya::programs::SchedClassifier;
-
 use super::sysctl;
 use crate::{
     datapath::{self, Filter, HookName, Pins},
@@ -75,14 +73,14 @@ impl Entry {
 
 /// All that runs on a hook, in order.
 fn chain(link: &Link, hook: HookName, filters: &[Filter]) -> Vec<Entry> {
-    let mut chain = Vec::new();
-    // A kernel without TCX has no such chain.
-    if let Ok((_, programs)) = SchedClassifier::query_tcx(&link.name, datapath::attach_type(hook)) {
-        chain.extend(programs.iter().map(|program| Entry {
+    let programs = datapath::tcx_chain(&link.name, hook);
+    let mut chain: Vec<_> = programs
+        .iter()
+        .map(|program| Entry {
             program: Some(program.id()),
             name: program.name_as_str().unwrap_or("?").to_owned(),
-        }));
-    }
+        })
+        .collect();
     chain.extend(filters.iter().map(|filter| Entry {
         program: filter.program,
         name: format!("filter at priority {}", filter.priority),

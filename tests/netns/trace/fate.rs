@@ -1,0 +1,105 @@
+//! Packets that are dropped: why, and where.
+
+use std::net::UdpSocket;
+
+use anyhow::ensure;
+use nix::sys::{
+    signal::Signal,
+    socket::{setsockopt, sockopt},
+};
+use serde_json::Value;
+use veth_agent::preflight::Feature;
+use veth_tests::{Tracer, lacks, on_node, run, undisturbed};
+
+use super::{cable, places, send};
+
+/// How many lines say each.
+fn count(lines: &[Value], what: &str) -> usize {
+    places(lines).iter().filter(|place| *place == what).count()
+}
+
+#[test]
+fn each_way_to_be_dropped_is_told_with_its_reason_at_the_right_end() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        cable(node)?;
+        for (netns, hook, port) in [("blue", "input", 5001), ("red", "output", 5002)] {
+            let inside = format!("nsenter --net=/run/netns/{netns} nft");
+            run(&format!("{inside} add table ip t"))?;
+            run(&format!("{inside} add chain ip t c {{ type filter hook {hook} priority 0 ; }}"))?;
+            run(&format!("{inside} add rule ip t c udp dport {port} drop"))?;
+        }
+        run("ip -n red link set r1 mtu 3000")?;
+        let full = node.within("blue", || {
+            let socket = UdpSocket::bind("10.0.0.2:5004")?;
+            setsockopt(&socket, sockopt::RcvBuf, &1)?;
+            Ok(socket)
+        })?;
+        let _room = undisturbed()?;
+        let tracer = Tracer::start(node, "--drops -o json")?;
+        send(node, 5001, 3, 100)?;
+        // What an earlier rule of the sender eats cannot be sent again.
+        for _ in 0..2 {
+            let refused = send(node, 5002, 1, 100);
+            ensure!(refused.is_err(), "the firewall let it pass");
+        }
+        send(node, 5003, 4, 100)?;
+        send(node, 5004, 40, 1000)?;
+        send(node, 5005, 1, 2500)?;
+        let traced = tracer.stop(node, Signal::SIGINT)?;
+        let lines = traced.json()?;
+        drop(full);
+        ensure!(count(&lines, "blue/b1 netfilter_drop") == 3, "{lines:?}");
+        ensure!(count(&lines, "red/r1 netfilter_drop") == 2, "{lines:?}");
+        ensure!(count(&lines, "blue/b1 no_socket") == 4, "{lines:?}");
+        ensure!(count(&lines, "red/r1 veth_oversize") == 1, "{lines:?}");
+        let full = count(&lines, "blue/b1 socket_rcvbuff");
+        ensure!((30..40).contains(&full), "{full} of 40: {lines:?}");
+        let dropped = 3 + 2 + 4 + 1 + full;
+        ensure!(lines.len() == dropped, "{} lines, {dropped} drops: {lines:?}", lines.len());
+        ensure!(traced.totals()?.matched == dropped as u64, "{traced:?}");
+        ensure!(lines.iter().all(|line| line["verdict"] == "drop"), "{lines:?}");
+        let ports = lines.iter().filter(|line| line["udp"]["destination_port"].is_u64());
+        ensure!(ports.count() == dropped, "{lines:?}");
+        Ok(())
+    });
+}
+
+/// `kfree_skb` is not a list of drops.
+#[test]
+fn what_has_done_its_work_is_not_told() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        cable(node)?;
+        let tracer = Tracer::start(node, "--drops -o json")?;
+        run("nsenter --net=/run/netns/red ping -q -c 5 -i 0.1 10.0.0.2")?;
+        let traced = tracer.stop(node, Signal::SIGINT)?;
+        ensure!(traced.out.is_empty() && traced.totals()?.seen == 0, "{traced:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn passing_and_dropped_stand_in_the_order_of_their_times() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        cable(node)?;
+        let tracer = Tracer::start(node, "-o json")?;
+        send(node, 9, 1, 100)?;
+        let traced = tracer.stop(node, Signal::SIGINT)?;
+        let lines = traced.json()?;
+        let places = places(&lines);
+        let at = |what: &str| places.iter().position(|place| place == what);
+        let way = ["red/r1 out", "blue/b1 in", "blue/b1 no_socket"].map(at);
+        ensure!(way[0] == Some(0) && way[1] == Some(1) && way[2] > way[1], "{places:?}");
+        let times: Vec<_> = lines.iter().map(|line| line["time"].to_string()).collect();
+        ensure!(times.is_sorted(), "{times:?}");
+        Ok(())
+    });
+}

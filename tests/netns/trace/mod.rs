@@ -1,0 +1,68 @@
+//! `veth-agent trace`.
+
+mod ends;
+mod fate;
+mod losses;
+mod same;
+
+use std::net::UdpSocket;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use veth_tests::{Node, run, shell};
+
+/// One cable between two namespaces in which nothing moves by itself.
+pub fn cable(node: &Node) -> Result<()> {
+    for netns in ["red", "blue"] {
+        node.quiet_netns(netns)?;
+    }
+    run("ip -n red link add r1 type veth peer name b1 netns blue")?;
+    for (netns, interface, address) in [("red", "r1", "10.0.0.1"), ("blue", "b1", "10.0.0.2")] {
+        run(&format!("ip -n {netns} addr add {address}/24 dev {interface}"))?;
+        run(&format!("ip -n {netns} link set {interface} up"))?;
+    }
+    node.acquaint([("red", "r1", "10.0.0.1"), ("blue", "b1", "10.0.0.2")])?;
+    for end in [("red", "r1"), ("blue", "b1")] {
+        crate::counts::carrier(node, end)?;
+    }
+    Ok(())
+}
+
+/// Sends so many packets of UDP from red to a port of blue.
+pub fn send(node: &Node, port: u16, packets: usize, bytes: usize) -> Result<()> {
+    node.within("red", || {
+        // A socket of its own for each: an answer that says no would fail the next.
+        for _ in 0..packets {
+            let socket = UdpSocket::bind("10.0.0.1:7000")?;
+            socket.send_to(&vec![7; bytes], ("10.0.0.2", port))?;
+        }
+        Ok(())
+    })
+}
+
+/// `NETNS/INTERFACE WORD` of each line: the direction, or what became of the packet.
+pub fn places(lines: &[Value]) -> Vec<String> {
+    let word = |line: &Value| match (line["direction"].as_str(), line["reason"].as_str()) {
+        (Some(direction), _) => direction.to_owned(),
+        (None, reason) => reason.unwrap_or("?").to_owned(),
+    };
+    let text = |line: &Value, key: &str| line[key].as_str().unwrap_or("?").to_owned();
+    lines
+        .iter()
+        .map(|it| format!("{}/{} {}", text(it, "netns"), text(it, "interface"), word(it)))
+        .collect()
+}
+
+/// Nothing of a trace is on these ends any more.
+pub fn nothing_left() -> Result<()> {
+    for (netns, end) in [("red", "r1"), ("blue", "b1")] {
+        let at = format!("nsenter --net=/run/netns/{netns}");
+        let filters = shell(&format!(
+            "{at} tc filter show dev {end} ingress; {at} tc filter show dev {end} egress; {at} tc qdisc show dev {end} clsact"
+        ))?;
+        ensure!(filters.stdout.trim().is_empty(), "{filters:?}");
+    }
+    let pins = shell("ls /sys/fs/bpf/veth-agent/v3 | grep trace- || true")?;
+    ensure!(pins.stdout.is_empty(), "{pins:?}");
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! What the kernel's reasons and places are called, and which of them mean nothing.
+
+use std::collections::BTreeSet;
+
+use veth_common::trace::NormalEnd;
+
+use super::{
+    classify::{Class, classify, normal_ends},
+    reasons::Reasons,
+    symbols::{self, Symbols},
+};
+use crate::btf::BtfError;
+
+/// The names of the running kernel.
+#[derive(Debug)]
+pub struct DropNames {
+    reasons: Reasons,
+    symbols: Symbols,
+}
+
+/// A packet that was dropped, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DropName {
+    /// Why: the kernel's reason in lower case, or ours where it gives none.
+    pub reason: String,
+    /// Where: `FUNCTION+0xOFFSET`, where the kernel shows its addresses.
+    pub place: Option<String>,
+}
+
+impl DropNames {
+    /// Those of the running kernel.
+    ///
+    /// # Errors
+    /// When it does not describe its types.
+    pub fn of_kernel() -> Result<Self, BtfError> {
+        Ok(Self { reasons: Reasons::of_kernel()?, symbols: Symbols::default() })
+    }
+
+    /// How packets end whose work is done. Where the kernel hides its addresses, these are fewer.
+    #[must_use]
+    pub fn normal(&self) -> Vec<NormalEnd> {
+        let functions = self.reasons.all().filter_map(|(_, name)| normal_ends(name)).flatten();
+        let functions: BTreeSet<&str> = functions.copied().collect();
+        let places = symbols::places(|symbol| functions.contains(symbol));
+        let mut ends = Vec::new();
+        for (reason, name) in self.reasons.all() {
+            let end = |first, behind| NormalEnd { first, behind, reason, padding: 0 };
+            match normal_ends(name) {
+                None => {}
+                Some([]) => ends.push(end(0, u64::MAX)),
+                Some(functions) => {
+                    let places = functions.iter().filter_map(|function| places.get(*function));
+                    ends.extend(places.flatten().map(|place| end(place.start, place.end)));
+                }
+            }
+        }
+        ends
+    }
+
+    /// What a drop is called.
+    pub fn name(&mut self, reason: u32, location: u64) -> DropName {
+        self.reasons.look_for(std::iter::once(reason));
+        self.symbols.look_for(std::iter::once(location));
+        let symbol = self.symbols.get(location);
+        let kernels = self.reasons.name(reason);
+        let reason = match classify(&kernels, symbol) {
+            Class::Drop { name, .. } => name,
+            Class::Normal => kernels.into_owned(),
+        };
+        let place = symbol.map(|symbol| {
+            format!("{symbol}+{:#x}", self.symbols.offset(location).unwrap_or_default())
+        });
+        DropName { reason, place }
+    }
+}

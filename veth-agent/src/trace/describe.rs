@@ -1,0 +1,63 @@
+//! From an event to what people call it.
+
+use std::time::Duration;
+
+use veth_common::trace::kind;
+
+use super::{Direction, Session, Sighting, Verdict, clock_offset};
+use crate::{
+    collect::{Captured, DropNames},
+    types::{EndId, IfIndex, NetnsCookie},
+};
+
+/// Gives events their names.
+#[derive(Debug)]
+pub struct Describe {
+    offset: Duration,
+    names: Option<DropNames>,
+}
+
+impl Describe {
+    /// As of now: the clock on the wall is read once, so that times keep their order.
+    #[must_use]
+    pub fn new(names: Option<DropNames>) -> Self {
+        Self { offset: clock_offset(), names }
+    }
+
+    /// Calls `show` with what is known of an event.
+    pub fn with<T>(
+        &mut self,
+        session: &Session,
+        captured: &Captured,
+        show: impl FnOnce(&Sighting<'_>) -> T,
+    ) -> T {
+        let Captured { event, frame } = captured;
+        let netns = NetnsCookie(event.netns_cookie);
+        let info = session.end(EndId { netns, ifindex: IfIndex(event.ifindex) });
+        let is_drop = event.kind == kind::DROP;
+        let names = self.names.as_mut().filter(|_| is_drop);
+        let drop = names.map(|names| names.name(event.reason, event.location));
+        show(&Sighting {
+            time: self.offset + Duration::from_nanos(event.time),
+            packet: event.packet,
+            packet_id: None,
+            end: info.map(|info| &info.name),
+            peer: info.and_then(|info| info.peer.as_ref()),
+            direction: match event.kind {
+                kind::IN => Some(Direction::In),
+                kind::OUT => Some(Direction::Out),
+                _ => None,
+            },
+            verdict: is_drop.then_some(Verdict::Drop),
+            reason: drop.as_ref().map(|drop| drop.reason.as_str()),
+            place: drop.as_ref().and_then(|drop| drop.place.as_deref()),
+            length: event.length,
+            segments: event.segments,
+            gso_size: (event.gso_size > 0).then_some(event.gso_size),
+            mtu: info.map(|info| info.mtu),
+            mark: event.mark,
+            process: None,
+            frame,
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! What people and other programs read of a sighting. Everything that comes from elsewhere is escaped here:
+//! names are other people's, and a packet may hold anything.
+
+mod clock;
+mod escape;
+mod json;
+mod pcapng;
+mod summary;
+mod text;
+
+use std::io::{self, Write};
+
+pub use self::{
+    clock::Clock,
+    pcapng::PcapNg,
+    text::{Detail, Text},
+};
+use super::{Sighting, Verdict, decode::decode};
+
+/// Writes sightings in one of the formats, each with a single write, so that a reader at the other end of a pipe
+/// never sees a part of one.
+#[derive(Debug)]
+pub struct Printer {
+    format: Format,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Format {
+    Text(Text),
+    Json,
+    PcapNg(PcapNg),
+}
+
+impl Printer {
+    /// Lines for people.
+    #[must_use]
+    pub const fn text(text: Text) -> Self {
+        Self { format: Format::Text(text), buffer: Vec::new() }
+    }
+
+    /// An object of JSON a line.
+    #[must_use]
+    pub const fn json() -> Self {
+        Self { format: Format::Json, buffer: Vec::new() }
+    }
+
+    /// A capture file.
+    #[must_use]
+    pub const fn pcapng(file: PcapNg) -> Self {
+        Self { format: Format::PcapNg(file), buffer: Vec::new() }
+    }
+
+    /// Writes what stands before the first packet: without packets, too, a capture file is one.
+    ///
+    /// # Errors
+    /// Those of `out`; `BrokenPipe` where nobody reads any more.
+    pub fn begin(&mut self, out: &mut impl Write) -> io::Result<()> {
+        match &self.format {
+            Format::PcapNg(_) => out.write_all(&PcapNg::header()),
+            Format::Text(_) | Format::Json => Ok(()),
+        }
+    }
+
+    /// Writes one sighting.
+    ///
+    /// # Errors
+    /// Those of `out`; `BrokenPipe` where nobody reads any more.
+    pub fn print(&mut self, sighting: &Sighting<'_>, out: &mut impl Write) -> io::Result<()> {
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        match &mut self.format {
+            Format::Text(text) => {
+                text.line(sighting, &decode(sighting.frame, sighting.length), buffer)?;
+            }
+            Format::Json => json::line(sighting, &decode(sighting.frame, sighting.length), buffer)?,
+            Format::PcapNg(file) => file.packet(sighting, buffer),
+        }
+        out.write_all(buffer)
+    }
+}
+
+/// What became of a packet, in words: `drop no_socket at tcp_v4_rcv+0x1f`.
+fn outcome(sighting: &Sighting<'_>) -> Option<String> {
+    use escape::Escaped;
+    match sighting.verdict? {
+        Verdict::Pass => Some("pass".to_owned()),
+        Verdict::Redirect => Some("redirect".to_owned()),
+        Verdict::Drop => {
+            let reason = sighting.reason.map(|reason| format!(" {}", Escaped(reason)));
+            let place = sighting.place.map(|place| format!(" at {}", Escaped(place)));
+            Some(format!("drop{}{}", reason.unwrap_or_default(), place.unwrap_or_default()))
+        }
+    }
+}

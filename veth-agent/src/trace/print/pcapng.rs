@@ -1,0 +1,146 @@
+//! A capture file in pcapng: draft-ietf-opsawg-pcapng.
+
+use std::collections::HashMap;
+
+use super::{
+    super::{Direction, EndName, Sighting},
+    escape::Escaped,
+    outcome,
+};
+
+/// The kinds of block.
+const SECTION: u32 = 0x0a0d_0d0a;
+const INTERFACE: u32 = 1;
+const PACKET: u32 = 6;
+
+const BYTE_ORDER: u32 = 0x1a2b_3c4d;
+const ETHERNET: u16 = 1;
+
+/// Codes of options: of every block, of a section, of an interface, of a packet.
+const COMMENT: u16 = 1;
+const APPLICATION: u16 = 4;
+const NAME: u16 = 2;
+const TIME_RESOLUTION: u16 = 9;
+const FLAGS: u16 = 2;
+const PACKET_ID: u16 = 5;
+
+/// Of names and comments, in bytes: far more than the kernel's, far less than a length field holds.
+const MAX_TEXT: usize = 1024;
+
+/// A capture file that is being written. Interfaces get their blocks when they first appear.
+#[derive(Debug)]
+pub struct PcapNg {
+    snaplen: u32,
+    interfaces: HashMap<Option<EndName>, u32>,
+}
+
+impl PcapNg {
+    /// A file of packets of which at most `snaplen` bytes are kept.
+    #[must_use]
+    pub fn new(snaplen: u32) -> Self {
+        Self { snaplen, interfaces: HashMap::new() }
+    }
+
+    /// The block that begins the file.
+    pub(super) fn header() -> Vec<u8> {
+        let mut body = Vec::new();
+        body.extend(BYTE_ORDER.to_le_bytes());
+        body.extend(1_u16.to_le_bytes());
+        body.extend(0_u16.to_le_bytes());
+        // Its length is not known yet.
+        body.extend((-1_i64).to_le_bytes());
+        let name = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+        option(APPLICATION, name.as_bytes(), &mut body);
+        end_of_options(&mut body);
+        let mut out = Vec::new();
+        block(SECTION, &body, &mut out);
+        out
+    }
+
+    /// Appends the block of a packet, and before it that of its interface where this is new.
+    pub(super) fn packet(&mut self, sighting: &Sighting<'_>, out: &mut Vec<u8>) {
+        let interface = self.interface(sighting.end, out);
+        let kept = usize::try_from(self.snaplen).unwrap_or(usize::MAX);
+        let frame = sighting.frame.get(..kept).unwrap_or(sighting.frame);
+        let captured = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let time = u64::try_from(sighting.time.as_nanos()).unwrap_or(u64::MAX);
+        let halves = [time >> 32, time & 0xffff_ffff].map(|half| half as u32);
+        let mut body = Vec::with_capacity(frame.len() + 128);
+        for word in [interface, halves[0], halves[1], captured, sighting.length.max(captured)] {
+            body.extend(word.to_le_bytes());
+        }
+        padded(frame, &mut body);
+        packet_options(sighting, &mut body);
+        block(PACKET, &body, out);
+    }
+
+    fn interface(&mut self, end: Option<&EndName>, out: &mut Vec<u8>) -> u32 {
+        let end = end.cloned();
+        if let Some(known) = self.interfaces.get(&end) {
+            return *known;
+        }
+        let number = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
+        let mut body = Vec::new();
+        body.extend(u32::from(ETHERNET).to_le_bytes());
+        body.extend(self.snaplen.to_le_bytes());
+        let name = end.as_ref().map_or_else(|| "?".to_owned(), EndName::to_string);
+        option(NAME, limited(&Escaped(&name).to_string()), &mut body);
+        // Of seconds, 10 to the power of -9.
+        option(TIME_RESOLUTION, &[9], &mut body);
+        end_of_options(&mut body);
+        block(INTERFACE, &body, out);
+        self.interfaces.insert(end, number);
+        number
+    }
+}
+
+fn packet_options(sighting: &Sighting<'_>, body: &mut Vec<u8>) {
+    let begin = body.len();
+    if let Some(outcome) = outcome(sighting) {
+        option(COMMENT, limited(&outcome), body);
+    }
+    if let Some(direction) = sighting.direction {
+        let flags: u32 = match direction {
+            Direction::In => 1,
+            Direction::Out => 2,
+        };
+        option(FLAGS, &flags.to_le_bytes(), body);
+    }
+    if let Some(id) = sighting.packet_id {
+        option(PACKET_ID, &id.to_le_bytes(), body);
+    }
+    if body.len() > begin {
+        end_of_options(body);
+    }
+}
+
+/// The longest beginning of `text` that is allowed and ends with a whole character.
+fn limited(text: &str) -> &[u8] {
+    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or(text).as_bytes()
+}
+
+fn option(code: u16, value: &[u8], out: &mut Vec<u8>) {
+    let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    out.extend(code.to_le_bytes());
+    out.extend(length.to_le_bytes());
+    padded(value, out);
+}
+
+fn end_of_options(out: &mut Vec<u8>) {
+    out.extend([0; 4]);
+}
+
+/// `bytes`, and zeros up to the next multiple of four.
+fn padded(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend(bytes);
+    out.extend(&[0; 3][..bytes.len().next_multiple_of(4) - bytes.len()]);
+}
+
+/// A block: its kind, its length, its body, its length again.
+fn block(kind: u32, body: &[u8], out: &mut Vec<u8>) {
+    let length = u32::try_from(body.len() + 12).unwrap_or(u32::MAX).to_le_bytes();
+    out.extend(kind.to_le_bytes());
+    out.extend(length);
+    out.extend(body);
+    out.extend(length);
+}

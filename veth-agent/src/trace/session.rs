@@ -1,0 +1,232 @@
+//! One trace, from the first program to the last count.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use aya::maps::{Array, MapData, MapError, PerCpuArray};
+use thiserror::Error;
+use veth_common::trace::Seen;
+
+use super::{EndName, SelectError, Selection, select};
+use crate::{
+    collect::{self, Captured, DropNames, Rings},
+    datapath::{
+        self, AttachError, AttachMode, DatapathError, DropSettings, DropsError, HookName, Pins,
+        TraceLinks, TraceSettings,
+    },
+    inventory::Snapshot,
+    types::EndId,
+};
+
+/// All rings together take at most so many bytes, and one at least and at most so many.
+const RINGS_BYTES: u64 = 64 << 20;
+const RING_BYTES: [u64; 2] = [256 << 10, 8 << 20];
+
+/// What to look at, and how much of it.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Which ends.
+    pub selection: Selection,
+    /// Bytes of a frame that are captured, at the most.
+    pub snaplen: u32,
+    /// How many packets are recorded, at the most.
+    pub limit: Option<u32>,
+    /// What is looked at.
+    pub watch: Watch,
+}
+
+/// What a trace looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// Packets that pass ends, and those that the kernel drops there.
+    #[default]
+    All,
+    /// Packets that pass.
+    Passing,
+    /// Packets that are dropped.
+    Drops,
+}
+
+/// What is known of an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndInfo {
+    /// How people call it.
+    pub name: EndName,
+    /// The other end of its pair.
+    pub peer: Option<EndName>,
+    /// Bytes.
+    pub mtu: u32,
+}
+
+/// A trace that runs. It ends, and takes its programs off, when it is dropped.
+pub struct Session {
+    links: TraceLinks,
+    rings: Rings,
+    seen: PerCpuArray<MapData, Seen>,
+    over: Array<MapData, u32>,
+    limited: bool,
+    ends: BTreeMap<EndId, Arc<EndInfo>>,
+    watched: usize,
+    /// What could not be attached.
+    pub errors: Vec<AttachError>,
+    /// Why packets that the kernel drops are not shown.
+    pub no_drops: Option<String>,
+}
+
+/// Why a trace could not begin.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Nothing to look at.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// What the kernel drops cannot be seen.
+    #[error("dropped packets cannot be seen: {0}")]
+    Drops(#[from] DropsError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// No end could be attached to.
+    #[error("no end could be traced: {0}")]
+    Nowhere(AttachError),
+}
+
+impl Session {
+    /// Attaches the programs of `object`.
+    ///
+    /// # Errors
+    /// When nothing can be traced.
+    pub fn start(
+        pins: &Pins,
+        snapshot: &Snapshot,
+        object: &[u8],
+        plan: &Plan,
+        names: Option<&DropNames>,
+    ) -> Result<Self, StartError> {
+        let mut wanted = select(snapshot, &plan.selection)?;
+        let ring_bytes = ring_bytes(cpus());
+        let (drops, mut no_drops) = match drop_settings(plan.watch, &wanted, names) {
+            Ok(drops) => (drops, None),
+            Err(error) if plan.watch == Watch::Drops => return Err(error.into()),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        if plan.watch == Watch::Drops {
+            wanted.values_mut().for_each(Vec::clear);
+        }
+        let settings =
+            TraceSettings { snaplen: plan.snaplen, limit: plan.limit, ring_bytes, drops };
+        let tracing =
+            datapath::attach_trace(pins, object, &settings, snapshot, &wanted, AttachMode::Auto)?;
+        let datapath::Tracing { maps, links, mut errors, no_drops: refused } = tracing;
+        match refused {
+            Some(error) if plan.watch == Watch::Drops => return Err(error.into()),
+            Some(error) => no_drops = Some(error.to_string()),
+            None => {}
+        }
+        if links.ends() == 0 && !errors.is_empty() {
+            return Err(StartError::Nowhere(errors.swap_remove(0)));
+        }
+        let datapath::TraceMaps { rings, seen, over } = maps;
+        let watched = if plan.watch == Watch::Drops { wanted.len() } else { links.ends() };
+        Ok(Self {
+            links,
+            rings: Rings::new(rings),
+            seen,
+            over,
+            limited: plan.limit.is_some(),
+            ends: ends(snapshot),
+            watched,
+            errors,
+            no_drops,
+        })
+    }
+
+    /// How many ends are looked at.
+    #[must_use]
+    pub const fn attached(&self) -> usize {
+        self.watched
+    }
+
+    /// On how many hooks filters of others come first.
+    #[must_use]
+    pub const fn behind(&self) -> usize {
+        self.links.behind()
+    }
+
+    /// What has come, in order.
+    pub fn poll(&mut self) -> Vec<Captured> {
+        self.rings.poll()
+    }
+
+    /// Whether as many packets as were asked for have been recorded.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.limited && self.over.get(&0, 0).is_ok_and(|over| over != 0)
+    }
+
+    /// What is known of the end that an event names.
+    #[must_use]
+    pub fn end(&self, id: EndId) -> Option<&Arc<EndInfo>> {
+        self.ends.get(&id)
+    }
+
+    /// Takes the programs off, and gives what is left and what was counted: nothing counts any more.
+    ///
+    /// # Errors
+    /// When the counts cannot be read.
+    pub fn stop(&mut self) -> Result<(Vec<Captured>, Seen), MapError> {
+        self.links = TraceLinks::default();
+        let left = self.rings.finish();
+        Ok((left, collect::seen(&self.seen)?))
+    }
+
+    /// Records that could not be understood.
+    #[must_use]
+    pub const fn malformed(&self) -> u64 {
+        self.rings.malformed()
+    }
+}
+
+/// What it takes to see drops at these ends; `None` where they are not asked for.
+fn drop_settings(
+    watch: Watch,
+    wanted: &BTreeMap<EndId, Vec<HookName>>,
+    names: Option<&DropNames>,
+) -> Result<Option<DropSettings>, DropsError> {
+    if watch == Watch::Passing {
+        return Ok(None);
+    }
+    let normal = names.map(DropNames::normal).unwrap_or_default();
+    datapath::drop_settings(wanted.keys().copied(), normal).map(Some)
+}
+
+fn cpus() -> u64 {
+    aya::util::nr_cpus().map_or(1, |cpus| cpus as u64)
+}
+
+/// Bytes of each ring: a power of two.
+fn ring_bytes(cpus: u64) -> u32 {
+    let [least, most] = RING_BYTES;
+    let share = (RINGS_BYTES / cpus.max(1)).clamp(least, most);
+    let power = if share.is_power_of_two() { share } else { share.next_power_of_two() / 2 };
+    u32::try_from(power).unwrap_or(1 << 20)
+}
+
+fn ends(snapshot: &Snapshot) -> BTreeMap<EndId, Arc<EndInfo>> {
+    let name = |end: EndId| {
+        let netns = snapshot.namespaces.get(&end.netns)?;
+        let interface = netns.links.get(&end.ifindex)?.name.clone();
+        Some(EndName { netns: netns.label(snapshot.host), interface })
+    };
+    let info = |end: EndId| {
+        let peer = snapshot.peer_of(end).and_then(name);
+        let mtu = snapshot.link(end)?.mtu;
+        Some((end, Arc::new(EndInfo { name: name(end)?, peer, mtu })))
+    };
+    snapshot.ends().filter_map(info).collect()
+}
+
+/// How far `CLOCK_MONOTONIC` is behind the clock on the wall.
+#[must_use]
+pub fn clock_offset() -> Duration {
+    let wall = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    wall.saturating_sub(collect::monotonic())
+}
