@@ -9,3 +9,6 @@ pub const SNAPLEN: &str = "SNAPLEN";
 
 /// `u32`: whether a trace records only as many packets as it has places for.
 pub const LIMITED: &str = "LIMITED";
+
+/// `u32`: how far into a frame the filter of a trace may look, in bytes; 0 where there is none.
+pub const FILTER_REACH: &str = "FILTER_REACH";

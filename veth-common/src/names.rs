@@ -79,3 +79,9 @@ pub const PROGRAM_TRACE_DROP: &str = "va_trace_drop";
 pub const MAP_TRACE_ENDS: &str = "va_trace_ends";
 /// Array of [`crate::trace::NormalEnd`].
 pub const MAP_TRACE_NORMAL: &str = "va_trace_normal";
+/// Per-CPU array: room for the beginning of a frame, by [`crate::trace::Source`].
+pub const MAP_TRACE_ROOM: &str = "va_trace_room";
+/// The function, not a program, whose body the agent replaces: the filter of packets at a hook of TC.
+pub const FILTER_PACKET: &str = "va_filter_packet";
+/// The same filter for bytes in a map.
+pub const FILTER_BYTES: &str = "va_filter_bytes";

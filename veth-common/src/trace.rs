@@ -5,15 +5,19 @@ use core::mem::offset_of;
 /// Where a packet was seen.
 pub mod kind {
     /// It arrived at the end.
-    pub const IN: u8 = 0;
+    pub const IN: u32 = 0;
     /// It left by the end.
-    pub const OUT: u8 = 1;
+    pub const OUT: u32 = 1;
     /// The kernel freed it.
-    pub const DROP: u8 = 2;
+    pub const DROP: u32 = 2;
 }
 
 /// Longest part of a frame that an event carries, in bytes.
 pub const MAX_CAPTURED: u32 = 65_535;
+
+/// How far into a frame a filter may look, in bytes, where the kernel cannot show it the packet itself: of
+/// packets that have a VLAN tag beside them, and of those that are dropped.
+pub const FILTER_REACH: u32 = 16_384;
 
 /// Bytes of a name of a process, with the zero at its end: `TASK_COMM_LEN`.
 pub const COMM: usize = 16;
@@ -47,12 +51,12 @@ pub struct Event {
     pub reason: u32,
     /// The process that sends, where it is known; 0 where not.
     pub pid: u32,
-    /// Its name.
-    pub comm: [u8; COMM],
+    /// Its name, in words: a zero byte and what is behind it are none of it.
+    pub comm: [u64; COMM / 8],
     /// One of [`kind`].
-    pub kind: u8,
+    pub kind: u32,
     /// Zero.
-    pub padding: [u8; 7],
+    pub padding: u32,
 }
 
 impl Event {
@@ -77,9 +81,9 @@ impl Event {
             mark: word(offset_of!(Self, mark)),
             reason: word(offset_of!(Self, reason)),
             pid: word(offset_of!(Self, pid)),
-            comm: array(bytes, offset_of!(Self, comm)),
-            kind: bytes[offset_of!(Self, kind)],
-            padding: [0; 7],
+            comm: [long(offset_of!(Self, comm)), long(offset_of!(Self, comm) + 8)],
+            kind: word(offset_of!(Self, kind)),
+            padding: 0,
         }
     }
 }

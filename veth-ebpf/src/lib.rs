@@ -6,6 +6,7 @@
 mod crafted;
 pub mod datapath;
 pub mod drop_maps;
+pub mod filter;
 pub mod kernel;
 pub mod maps;
 pub mod observe;

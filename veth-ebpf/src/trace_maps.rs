@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use veth_common::{
     endpoint::EndKey,
-    trace::{Event, NormalEnd, Seen, Source},
+    trace::{Event, FILTER_REACH, NormalEnd, Seen, Source},
 };
 
 type Ring = RingBuf<u64, 4096>;
@@ -39,6 +39,22 @@ static ENDS: HashMap<EndKey, u32> = HashMap::with_max_entries(8192, 1);
 /// How packets end whose work is done; those that are not used have no places.
 #[map(name = "va_trace_normal")]
 static NORMAL: Array<NormalEnd> = Array::with_max_entries(NormalEnd::MOST, 0);
+
+/// Room for the beginning of a frame, by [`Source`].
+#[map(name = "va_trace_room")]
+static ROOM: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Source::ALL.len() as u32, 0);
+
+/// Bytes of a frame that a filter can look at where it cannot look at the packet itself: a power of two.
+pub const SCRATCH: usize = FILTER_REACH as usize;
+
+type Scratch = [u8; SCRATCH + SLACK];
+
+/// Where this CPU copies the beginning of a frame to.
+#[inline(always)]
+#[must_use]
+pub fn scratch(source: Source) -> Option<*mut u8> {
+    Some(ROOM.get_ptr_mut(source as u32)?.cast())
+}
 
 /// Whether an end is looked at.
 #[inline(always)]
@@ -173,8 +189,10 @@ fn put<const N: usize>(ring: &Ring, event: &Event, frame: &impl Frame, limited: 
     }
 }
 
-/// Between 1 and `N`, so that a verifier sees it. It is already.
+/// The same number, between 1 and `N`, so that a verifier sees it; see [`below`].
 #[inline(always)]
-fn clamp<const N: usize>(captured: u32) -> u32 {
-    if captured > N as u32 { N as u32 } else { captured }
+#[must_use]
+pub fn clamp<const N: usize>(captured: u32) -> u32 {
+    // SAFETY: a local variable.
+    unsafe { ptr::read_volatile(&raw const captured) }.clamp(1, N as u32)
 }

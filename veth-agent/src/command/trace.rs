@@ -19,8 +19,8 @@ use crate::{
     datapath::{Pins, TRACE_OBJECT},
     inventory::{self, Depth},
     trace::{
-        self, Clock, Describe, Detail, Direction, PcapNg, Plan, Printer, Selection, Session,
-        StartError, Text, Totals, TraceError, Until, Watch,
+        self, Clock, Describe, Detail, Direction, Filter, FilterError, PcapNg, Plan, Printer,
+        Selection, Session, StartError, Text, Totals, TraceError, Until, Watch,
     },
 };
 
@@ -79,15 +79,21 @@ fn plan(args: &TraceArgs) -> Result<Plan, Failure> {
         (false, true) => Watch::Passing,
         (false, false) => Watch::All,
     };
-    Ok(Plan { selection, snaplen: args.snaplen, limit: args.count, watch })
+    let filter = Filter::compile(&args.filter.join(" ")).map_err(unusable)?;
+    Ok(Plan { selection, filter, snaplen: args.snaplen, limit: args.count, watch })
 }
 
 fn both(directions: &[Direction]) -> bool {
     [Direction::In, Direction::Out].iter().all(|way| directions.contains(way))
 }
 
+fn unusable(error: FilterError) -> Failure {
+    Failure::Invalid(vec![escape(&error.to_string()).into_owned()])
+}
+
 fn refused(error: StartError) -> Failure {
     match error {
+        StartError::Filter(error) => unusable(error),
         StartError::Select(_) => Failure::Invalid(vec![escape(&error.to_string()).into_owned()]),
         _ => Failure::failed(error),
     }

@@ -2,6 +2,7 @@
 
 pub mod decode;
 mod describe;
+mod filter;
 pub mod print;
 mod run;
 mod select;
@@ -9,6 +10,7 @@ mod session;
 mod sighting;
 
 pub use self::describe::Describe;
+pub use self::filter::{Filter, FilterError};
 pub use self::print::{Clock, Detail, PcapNg, Printer, Text};
 pub use self::run::{Totals, TraceError, Until, run};
 pub use self::select::{SelectError, Selection, select};

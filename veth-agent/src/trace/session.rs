@@ -6,7 +6,11 @@ use aya::maps::{Array, MapData, MapError, PerCpuArray};
 use thiserror::Error;
 use veth_common::trace::Seen;
 
-use super::{EndName, SelectError, Selection, select};
+use super::{
+    EndName, SelectError, Selection,
+    filter::{Filter, FilterError},
+    select,
+};
 use crate::{
     collect::{self, Captured, DropNames, Rings},
     datapath::{
@@ -26,6 +30,8 @@ const RING_BYTES: [u64; 2] = [256 << 10, 8 << 20];
 pub struct Plan {
     /// Which ends.
     pub selection: Selection,
+    /// Which packets; all where there is none.
+    pub filter: Option<Filter>,
     /// Bytes of a frame that are captured, at the most.
     pub snaplen: u32,
     /// How many packets are recorded, at the most.
@@ -78,6 +84,9 @@ pub enum StartError {
     /// Nothing to look at.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// The filter cannot be put into the programs.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// What the kernel drops cannot be seen.
     #[error("dropped packets cannot be seen: {0}")]
     Drops(#[from] DropsError),
@@ -111,8 +120,11 @@ impl Session {
         if plan.watch == Watch::Drops {
             wanted.values_mut().for_each(Vec::clear);
         }
-        let settings =
-            TraceSettings { snaplen: plan.snaplen, limit: plan.limit, ring_bytes, drops };
+        let filtered = plan.filter.as_ref().map(|filter| filter.put_into(object)).transpose()?;
+        let object = filtered.as_deref().unwrap_or(object);
+        let filter_reach = plan.filter.as_ref().map_or(0, Filter::reach);
+        let (snaplen, limit) = (plan.snaplen, plan.limit);
+        let settings = TraceSettings { snaplen, limit, filter_reach, ring_bytes, drops };
         let tracing =
             datapath::attach_trace(pins, object, &settings, snapshot, &wanted, AttachMode::Auto)?;
         let datapath::Tracing { maps, links, mut errors, no_drops: refused } = tracing;

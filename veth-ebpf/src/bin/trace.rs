@@ -13,15 +13,17 @@ use aya_ebpf::{
 use veth_common::trace::{COMM, Event, MAX_CAPTURED, Source, kind};
 use veth_ebpf::{
     TC_NEXT,
+    filter::Filter,
     kernel::Running,
     observe::{
         count::segments,
         drops::Freed,
         freed::{Wanted, freed},
-        look::look,
+        look::{Sight, look},
     },
     offsets,
     packet::{Packet as _, Whole},
+    trace_maps::Frame,
 };
 
 /// See `veth_common::globals::NETNS_COOKIE`.
@@ -35,6 +37,10 @@ static SNAPLEN: Global<u32> = Global::new(128);
 /// Whether only so many packets are recorded as there are places for.
 #[unsafe(no_mangle)]
 static LIMITED: Global<u32> = Global::new(0);
+
+/// See `veth_common::globals::FILTER_REACH`.
+#[unsafe(no_mangle)]
+static FILTER_REACH: Global<u32> = Global::new(0);
 
 #[classifier]
 pub fn va_trace_in(ctx: TcContext) -> i32 {
@@ -75,39 +81,65 @@ offsets!(
 #[raw_tracepoint]
 pub fn va_trace_drop(ctx: RawTracePointContext) -> i32 {
     let lost = Freed { skb: ctx.arg(0), location: ctx.arg(1), reason: ctx.arg::<u64>(2) as u32 };
-    let (snaplen, limited) = (SNAPLEN.load(), LIMITED.load() != 0);
+    let (snaplen, limited, filter) = (SNAPLEN.load(), LIMITED.load() != 0, filter());
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    freed(&Running(offset), lost, &Wanted { snaplen, limited, now });
+    freed(&Running(offset), lost, &Wanted { snaplen, limited, filter, now });
     0
 }
 
 #[inline(always)]
-fn see(ctx: &TcContext, kind: u8) -> i32 {
-    look(Source::Ends, LIMITED.load() != 0, || true, || event(ctx, kind), &Whole(ctx));
-    TC_NEXT
+fn filter() -> Filter {
+    Filter { reach: FILTER_REACH.load() }
 }
 
 #[inline(always)]
-fn event(ctx: &TcContext, kind: u8) -> Event {
-    let length = Whole(ctx).bytes();
-    Event {
-        // SAFETY: a helper without arguments.
-        time: unsafe { bpf_ktime_get_ns() },
-        packet: ctx.as_ptr() as u64,
-        netns_cookie: NETNS_COOKIE.load(),
-        location: 0,
-        ifindex: ctx.ifindex(),
-        length,
-        captured: length.min(SNAPLEN.load()).min(MAX_CAPTURED),
-        segments: segments(ctx),
-        gso_size: ctx.gso_size(),
-        mark: Whole(ctx).mark(),
-        reason: 0,
-        pid: 0,
-        comm: [0; COMM],
-        kind,
-        padding: [0; 7],
+fn see(ctx: &TcContext, kind: u32) -> i32 {
+    look(&Passing { packet: Whole(ctx), kind }, LIMITED.load() != 0);
+    TC_NEXT
+}
+
+/// A packet at a hook of TC.
+struct Passing<'a> {
+    packet: Whole<'a>,
+    kind: u32,
+}
+
+impl Sight for Passing<'_> {
+    const SOURCE: Source = Source::Ends;
+
+    #[inline(always)]
+    fn frame(&self) -> &impl Frame {
+        &self.packet
+    }
+
+    #[inline(always)]
+    fn is_wanted(&self) -> bool {
+        filter().takes(&self.packet)
+    }
+
+    #[inline(always)]
+    fn event(&self) -> Event {
+        let Whole(ctx) = self.packet;
+        let length = self.packet.bytes();
+        Event {
+            // SAFETY: a helper without arguments.
+            time: unsafe { bpf_ktime_get_ns() },
+            packet: ctx.as_ptr() as u64,
+            netns_cookie: NETNS_COOKIE.load(),
+            location: 0,
+            ifindex: ctx.ifindex(),
+            length,
+            captured: length.min(SNAPLEN.load()).min(MAX_CAPTURED),
+            segments: segments(ctx),
+            gso_size: ctx.gso_size(),
+            mark: self.packet.mark(),
+            reason: 0,
+            pid: 0,
+            comm: [0; COMM / 8],
+            kind: self.kind,
+            padding: 0,
+        }
     }
 }
 

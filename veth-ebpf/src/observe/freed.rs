@@ -10,11 +10,12 @@ use veth_common::{
 
 use super::{
     drops::{Freed, SKB_WORDS, Skb, attribute, is_kernels},
-    look::look,
+    look::{Sight, look},
 };
 use crate::{
+    filter::Filter,
     kernel::{LostFrame, Memory},
-    trace_maps::{is_normal, is_watched},
+    trace_maps::{Frame, is_normal, is_watched},
 };
 
 /// What `mac_header` holds where there is none (`skb_mac_header_was_set`).
@@ -26,6 +27,8 @@ pub struct Wanted {
     pub snaplen: u32,
     /// Only as many as there are places for.
     pub limited: bool,
+    /// Which.
+    pub filter: Filter,
     /// Now, in ns of `CLOCK_MONOTONIC`.
     pub now: u64,
 }
@@ -44,25 +47,53 @@ pub fn freed(memory: &impl Memory, freed: Freed, wanted: &Wanted) {
     if !known || is_normal(freed.reason, freed.location) {
         return;
     }
-    let Remains { frame, length, there } = Remains::of(&skb);
-    let event = || Event {
-        time: wanted.now,
-        packet: freed.skb,
-        netns_cookie: end.netns_cookie,
-        location: freed.location,
-        ifindex: end.ifindex,
-        length,
-        captured: there.min(wanted.snaplen).min(MAX_CAPTURED),
-        segments: skb.segments() as u32,
-        gso_size: skb.segment_bytes(),
-        mark: skb.u32(Field::SkbMark),
-        reason: freed.reason,
-        pid: 0,
-        comm: [0; COMM],
-        kind: kind::DROP,
-        padding: [0; 7],
-    };
-    look(Source::Drops, wanted.limited, || true, event, &frame);
+    let remains = Remains::of(&skb);
+    look(&Lost { freed, end, skb, remains, wanted }, wanted.limited);
+}
+
+/// A packet that was lost at an end that is watched.
+struct Lost<'a, M> {
+    freed: Freed,
+    end: EndKey,
+    skb: Skb<'a, M>,
+    remains: Remains<'a, M>,
+    wanted: &'a Wanted,
+}
+
+impl<M: Memory> Sight for Lost<'_, M> {
+    const SOURCE: Source = Source::Drops;
+
+    #[inline(always)]
+    fn frame(&self) -> &impl Frame {
+        &self.remains.frame
+    }
+
+    #[inline(always)]
+    fn is_wanted(&self) -> bool {
+        let Remains { frame, length, there } = &self.remains;
+        self.wanted.filter.takes_bytes(Self::SOURCE, frame, *length, *there)
+    }
+
+    #[inline(always)]
+    fn event(&self) -> Event {
+        Event {
+            time: self.wanted.now,
+            packet: self.freed.skb,
+            netns_cookie: self.end.netns_cookie,
+            location: self.freed.location,
+            ifindex: self.end.ifindex,
+            length: self.remains.length,
+            captured: self.remains.there.min(self.wanted.snaplen).min(MAX_CAPTURED),
+            segments: self.skb.segments() as u32,
+            gso_size: self.skb.segment_bytes(),
+            mark: self.skb.u32(Field::SkbMark),
+            reason: self.freed.reason,
+            pid: 0,
+            comm: [0; COMM / 8],
+            kind: kind::DROP,
+            padding: 0,
+        }
+    }
 }
 
 /// What is left of a packet's frame, and how long it was.

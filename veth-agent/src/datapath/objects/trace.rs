@@ -40,6 +40,8 @@ pub struct TraceSettings {
     pub snaplen: u32,
     /// How many packets are recorded, at the most.
     pub limit: Option<u32>,
+    /// How far into a frame the filter that is in the object may look, in bytes; 0 where there is none.
+    pub filter_reach: u32,
     /// Bytes of the ring of each CPU: a power of two, and whole pages.
     pub ring_bytes: u32,
     /// What it takes to see what the kernel drops, where that is asked for.
@@ -138,6 +140,7 @@ pub fn load_trace(
     loader
         .override_global(globals::SNAPLEN, &settings.snaplen, true)
         .override_global(globals::LIMITED, &limited, true)
+        .override_global(globals::FILTER_REACH, &settings.filter_reach, true)
         .map_max_entries(names::MAP_TRACE_RINGS, cpus)
         .map_max_entries(names::MAP_TRACE_PLACES, settings.limit.unwrap_or(1))
         .map_max_entries(names::MAP_TRACE_ENDS, watched);
@@ -184,13 +187,14 @@ fn hear_of_drops(object: &mut Ebpf, drops: &DropSettings) -> Result<FdLink, Data
 }
 
 /// The maps that instances share.
-const MAPS: [&str; 6] = [
+const MAPS: [&str; 7] = [
     names::MAP_TRACE_RINGS,
     names::MAP_TRACE_SEEN,
     names::MAP_TRACE_PLACES,
     names::MAP_TRACE_OVER,
     names::MAP_TRACE_ENDS,
     names::MAP_TRACE_NORMAL,
+    names::MAP_TRACE_ROOM,
 ];
 
 fn load(loader: &mut EbpfLoader<'_>, object: &[u8]) -> Result<TracePrograms, DatapathError> {
