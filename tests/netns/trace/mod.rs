@@ -2,7 +2,10 @@
 
 mod ends;
 mod fate;
+mod filters;
 mod losses;
+mod mix;
+mod pcap;
 mod same;
 
 use std::net::UdpSocket;

@@ -1,29 +1,11 @@
 //! The same packets as tcpdump's, byte for byte.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::time::Duration;
 use veth_tests::{Capture, Node, Qdisc, RawFrames, Tracer, frame, mac, on_node, run, udp_frame_of};
 
-use super::cable;
-
-/// Frames of a pcapng file that are of one interface and direction, as tshark has them in hexadecimal.
-fn frames_of(file: &Path) -> Result<Vec<Vec<u8>>> {
-    let converted = file.with_extension("pcap");
-    let mut convert = Command::new("tcpdump");
-    convert.arg("-r").arg(file).arg("-w").arg(&converted).args(["-s", "65535"]);
-    let done = convert.output().context("tcpdump")?;
-    ensure!(done.status.success(), "{done:?}");
-    let bytes = fs::read(converted)?;
-    let (mut frames, mut rest) = (Vec::new(), bytes.get(24..).context("no header")?);
-    while let Some((header, behind)) = rest.split_at_checked(16) {
-        let length = u32::from_ne_bytes(*header[8..].first_chunk().context("no length")?);
-        let (frame, next) = behind.split_at_checked(length as usize).context("cut off")?;
-        frames.push(frame.to_vec());
-        rest = next;
-    }
-    Ok(frames)
-}
+use super::{cable, pcap::frames_of};
 
 /// What tells that all have come.
 const LAST: u16 = 0x88b5;

@@ -53,10 +53,10 @@ struct Filter {
 }
 
 impl TraceLinks {
-    /// How many ends have at least one program.
+    /// The ends that have at least one program.
     #[must_use]
-    pub fn ends(&self) -> usize {
-        self.ends.len()
+    pub const fn ends(&self) -> &BTreeSet<EndId> {
+        &self.ends
     }
 
     /// On how many hooks filters of others run on the wrong side of the trace: what they take, it does not see.

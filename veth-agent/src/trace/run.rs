@@ -94,7 +94,7 @@ pub fn run(
     until: &mut Until,
 ) -> Result<Totals, TraceError> {
     let mut output = Output { describe, printer, out, totals: Totals::default(), closed: false };
-    output.begin()?;
+    output.begin(session)?;
     loop {
         let ends = until.reached().map_err(TraceError::Child)?;
         let captured = session.poll();
@@ -142,8 +142,8 @@ struct Output<'a, W> {
 }
 
 impl<W: Write> Output<'_, W> {
-    fn begin(&mut self) -> Result<(), TraceError> {
-        let begun = self.printer.begin(self.out).and_then(|()| self.out.flush());
+    fn begin(&mut self, session: &Session) -> Result<(), TraceError> {
+        let begun = self.printer.begin(session.watched(), self.out).and_then(|()| self.out.flush());
         self.note(begun).map(drop)
     }
 

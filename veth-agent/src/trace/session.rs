@@ -1,6 +1,10 @@
 //! One trace, from the first program to the last count.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use aya::maps::{Array, MapData, MapError, PerCpuArray};
 use thiserror::Error;
@@ -71,7 +75,7 @@ pub struct Session {
     over: Array<MapData, u32>,
     limited: bool,
     ends: BTreeMap<EndId, Arc<EndInfo>>,
-    watched: usize,
+    watched: BTreeSet<EndId>,
     /// What could not be attached.
     pub errors: Vec<AttachError>,
     /// Why packets that the kernel drops are not shown.
@@ -133,11 +137,14 @@ impl Session {
             Some(error) => no_drops = Some(error.to_string()),
             None => {}
         }
-        if links.ends() == 0 && !errors.is_empty() {
+        if links.ends().is_empty() && !errors.is_empty() {
             return Err(StartError::Nowhere(errors.swap_remove(0)));
         }
         let datapath::TraceMaps { rings, seen, over } = maps;
-        let watched = if plan.watch == Watch::Drops { wanted.len() } else { links.ends() };
+        let watched = match plan.watch {
+            Watch::Drops => wanted.keys().copied().collect(),
+            Watch::All | Watch::Passing => links.ends().clone(),
+        };
         Ok(Self {
             links,
             rings: Rings::new(rings),
@@ -153,8 +160,14 @@ impl Session {
 
     /// How many ends are looked at.
     #[must_use]
-    pub const fn attached(&self) -> usize {
-        self.watched
+    pub fn attached(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// Their names.
+    pub fn watched(&self) -> impl Iterator<Item = &EndName> {
+        let known = self.watched.iter().filter_map(|end| self.ends.get(end));
+        known.map(|info| &info.name)
     }
 
     /// On how many hooks filters of others come first.

@@ -5,6 +5,7 @@ use clap::ValueEnum;
 
 mod apt;
 mod compiler;
+mod libpcap;
 mod linker;
 mod tools;
 
@@ -49,6 +50,7 @@ pub fn install(groups: &[Group]) -> Result<()> {
             Group::Build => {
                 let toolchain = compiler::install(apt.as_ref())?;
                 linker::install(toolchain, apt.as_ref())?;
+                libpcap::install(apt.as_ref())?;
             }
             Group::Demo => tools::install(tools::DEMO, apt.as_ref())?,
             Group::Bench => tools::install(tools::BENCH, apt.as_ref())?,

@@ -12,6 +12,9 @@ use veth_pcap::CompileError;
 
 use self::classic::{Classic, Place, Register, Source};
 
+/// Bytes of an Ethernet header with a VLAN tag.
+const TAGGED_HEADER: u32 = 18;
+
 /// A filter, ready to be put into an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
@@ -63,7 +66,8 @@ impl Filter {
         splice::splice(object, &self.program)
     }
 
-    /// How far into a frame it may look, in bytes, where it has to be shown a copy: at least 1.
+    /// How far into a frame it may look, in bytes, where it has to be shown a copy: at least into what
+    /// follows a VLAN tag, as copies are made in pieces.
     #[must_use]
     pub fn reach(&self) -> u32 {
         let index = self.largest_index();
@@ -75,7 +79,7 @@ impl Filter {
             Classic::Load(_, Source::HeaderLength(offset)) => offset.saturating_add(1),
             _ => 0,
         });
-        reaches.max().unwrap_or_default().clamp(1, FILTER_REACH)
+        reaches.max().unwrap_or_default().clamp(TAGGED_HEADER, FILTER_REACH)
     }
 
     /// What the index register holds at the most. Nearly always it is the length of an IPv4 header.

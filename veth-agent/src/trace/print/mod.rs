@@ -15,7 +15,7 @@ pub use self::{
     pcapng::PcapNg,
     text::{Detail, Text},
 };
-use super::{Sighting, Verdict, decode::decode};
+use super::{EndName, Sighting, Verdict, decode::decode};
 
 /// Writes sightings in one of the formats, each with a single write, so that a reader at the other end of a pipe
 /// never sees a part of one.
@@ -51,14 +51,22 @@ impl Printer {
         Self { format: Format::PcapNg(file), buffer: Vec::new() }
     }
 
-    /// Writes what stands before the first packet: without packets, too, a capture file is one.
+    /// Writes what stands before the first packet of these ends: without packets, too, a capture file is one.
     ///
     /// # Errors
     /// Those of `out`; `BrokenPipe` where nobody reads any more.
-    pub fn begin(&mut self, out: &mut impl Write) -> io::Result<()> {
-        match &self.format {
-            Format::PcapNg(_) => out.write_all(&PcapNg::header()),
-            Format::Text(_) | Format::Json => Ok(()),
+    pub fn begin<'a>(
+        &mut self,
+        ends: impl Iterator<Item = &'a EndName>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        match &mut self.format {
+            Format::PcapNg(file) => out.write_all(&file.begin(ends)),
+            Format::Text(text) => {
+                ends.for_each(|end| text.expect(end));
+                Ok(())
+            }
+            Format::Json => Ok(()),
         }
     }
 

@@ -27,7 +27,8 @@ const PACKET_ID: u16 = 5;
 /// Of names and comments, in bytes: far more than the kernel's, far less than a length field holds.
 const MAX_TEXT: usize = 1024;
 
-/// A capture file that is being written. Interfaces get their blocks when they first appear.
+/// A capture file that is being written. Interfaces that are not known at its beginning get their blocks when
+/// they first appear.
 #[derive(Debug)]
 pub struct PcapNg {
     snaplen: u32,
@@ -41,8 +42,14 @@ impl PcapNg {
         Self { snaplen, interfaces: HashMap::new() }
     }
 
-    /// The block that begins the file.
-    pub(super) fn header() -> Vec<u8> {
+    /// The blocks that begin the file; readers refuse one without an interface.
+    pub(super) fn begin<'a>(&mut self, ends: impl Iterator<Item = &'a EndName>) -> Vec<u8> {
+        let mut out = Self::header();
+        ends.for_each(|end| _ = self.interface(Some(end), &mut out));
+        out
+    }
+
+    fn header() -> Vec<u8> {
         let mut body = Vec::new();
         body.extend(BYTE_ORDER.to_le_bytes());
         body.extend(1_u16.to_le_bytes());
