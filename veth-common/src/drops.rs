@@ -101,6 +101,16 @@ pub enum Field {
     SkbVlan = 19,
     /// Mark.
     SkbMark = 20,
+    /// The namespaces of a process.
+    TaskNsproxy = 21,
+    /// Its id.
+    TaskTgid = 22,
+    /// Its name.
+    TaskComm = 23,
+    /// Its memory; kernel threads have none.
+    TaskMm = 24,
+    /// The network namespace among the namespaces.
+    NsproxyNet = 25,
 }
 
 /// What is known of a [`Field`].
@@ -118,7 +128,7 @@ pub struct FieldFacts {
 
 impl Field {
     /// All of them, each in its own place.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::SkbDev,
         Self::SkbSk,
         Self::SkbDst,
@@ -140,6 +150,11 @@ impl Field {
         Self::SkbProtocol,
         Self::SkbVlan,
         Self::SkbMark,
+        Self::TaskNsproxy,
+        Self::TaskTgid,
+        Self::TaskComm,
+        Self::TaskMm,
+        Self::NsproxyNet,
     ];
 
     /// Those that it takes to count what is lost; the others it takes to show it.
@@ -170,6 +185,11 @@ impl Field {
             Self::SkbProtocol => facts("sk_buff", "protocol", 2, "SKB_PROTOCOL"),
             Self::SkbVlan => facts("sk_buff", "vlan_all", 4, "SKB_VLAN"),
             Self::SkbMark => facts("sk_buff", "mark", 4, "SKB_MARK"),
+            Self::TaskNsproxy => facts("task_struct", "nsproxy", 8, "TASK_NSPROXY"),
+            Self::TaskTgid => facts("task_struct", "tgid", 4, "TASK_TGID"),
+            Self::TaskComm => facts("task_struct", "comm", 16, "TASK_COMM"),
+            Self::TaskMm => facts("task_struct", "mm", 8, "TASK_MM"),
+            Self::NsproxyNet => facts("nsproxy", "net_ns", 8, "NSPROXY_NET"),
         }
     }
 }

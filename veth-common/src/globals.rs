@@ -12,3 +12,6 @@ pub const LIMITED: &str = "LIMITED";
 
 /// `u32`: how far into a frame the filter of a trace may look, in bytes; 0 where there is none.
 pub const FILTER_REACH: &str = "FILTER_REACH";
+
+/// `u32`: whether a trace looks for the process that sends.
+pub const PROCESSES: &str = "PROCESSES";

@@ -27,7 +27,7 @@ use crate::{
 /// Shows packets until somebody has seen enough.
 pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     let format = format(args)?;
-    let plan = plan(args)?;
+    let plan = plan(args, format)?;
     privileged("trace")?;
     let snapshot = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
     let stopped = stopped_by_signal()?;
@@ -58,7 +58,7 @@ fn format(args: &TraceArgs) -> Result<TraceOutput, Failure> {
     }
 }
 
-fn plan(args: &TraceArgs) -> Result<Plan, Failure> {
+fn plan(args: &TraceArgs, format: TraceOutput) -> Result<Plan, Failure> {
     let directions = args.dir.iter().flat_map(|direction| match direction {
         TraceDirection::In => vec![Direction::In],
         TraceDirection::Out => vec![Direction::Out],
@@ -80,7 +80,8 @@ fn plan(args: &TraceArgs) -> Result<Plan, Failure> {
         (false, false) => Watch::All,
     };
     let filter = Filter::compile(&args.filter.join(" ")).map_err(unusable)?;
-    Ok(Plan { selection, filter, snaplen: args.snaplen, limit: args.count, watch })
+    let processes = matches!(format, TraceOutput::Wide | TraceOutput::Json);
+    Ok(Plan { selection, filter, snaplen: args.snaplen, limit: args.count, watch, processes })
 }
 
 fn both(directions: &[Direction]) -> bool {

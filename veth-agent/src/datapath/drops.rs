@@ -106,8 +106,8 @@ pub fn why_no_drops(pins: &Pins) -> Option<String> {
     })
 }
 
-/// What it takes for a trace to see what is dropped at these ends; `normal` are the ends of lives that are
-/// not drops.
+/// What it takes for a trace to see what is dropped at these ends, where the kernel keeps what it does;
+/// `normal` are the ends of lives that are not drops.
 ///
 /// # Errors
 /// Why it cannot.
@@ -116,18 +116,25 @@ pub fn drop_settings(
     normal: Vec<NormalEnd>,
 ) -> Result<DropSettings, DropsError> {
     Feature::DropReasons.require()?;
-    let offsets = offsets(&Btf::of_kernel()?);
-    Ok(DropSettings { offsets, normal, ends: ends.map(EndKey::from).collect() })
+    Ok(DropSettings { normal, ends: ends.map(EndKey::from).collect() })
+}
+
+/// Where the running kernel keeps what the programs of a trace read.
+///
+/// # Errors
+/// When it does not describe its types.
+pub fn kernel_offsets() -> Result<Offsets, BtfError> {
+    Ok(offsets(&Btf::of_kernel()?))
 }
 
 /// Where the kernel keeps what the programs read, as far as they can.
-pub(super) fn offsets(btf: &Btf) -> Offsets {
+fn offsets(btf: &Btf) -> Offsets {
     let offset = |field: Field| {
         let facts = field.facts();
         let found = btf.member(facts.structure, facts.member)?;
         let end = u64::from(found.offset) + u64::from(found.bytes);
         let readable = found.bytes == facts.bytes
-            && found.offset.is_multiple_of(facts.bytes)
+            && found.offset.is_multiple_of(facts.bytes.min(8))
             && (facts.structure != "sk_buff" || end <= SKB_BYTES);
         readable.then_some((field, found.offset))
     };

@@ -22,12 +22,14 @@ mod upgrade;
 mod xdp;
 
 pub use attach::{AttachMode, AttachOptions};
-pub use drops::{DropsError, DropsStart, count_drops, drop_settings, missed_drops, why_no_drops};
+pub use drops::{
+    DropsError, DropsStart, count_drops, drop_settings, kernel_offsets, missed_drops, why_no_drops,
+};
 pub use error::{AttachCause, AttachError, DatapathError, HookName};
 pub use hurry::Hurry;
 pub use lock::{Daemon, Lock};
 pub use objects::{
-    DropSettings, Maps, TRACE_OBJECT, TraceMaps, TraceSettings, VerifiedProgram,
+    DropSettings, Maps, Offsets, TRACE_OBJECT, TraceMaps, TraceSettings, VerifiedProgram,
     pinned_ids as program_ids, pinned_xdp_id as xdp_program_id, verify,
 };
 pub use observe::{EndHooks, Filter, Hook, Method, filters, hooks, links_by_program, tcx_chain};

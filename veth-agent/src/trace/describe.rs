@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use veth_common::trace::kind;
+use veth_common::trace::{Event, kind};
 
-use super::{Direction, Session, Sighting, Verdict, clock_offset};
+use super::{Direction, Process, Session, Sighting, Verdict, clock_offset};
 use crate::{
     collect::{Captured, DropNames},
     types::{EndId, IfIndex, NetnsCookie},
@@ -37,6 +37,7 @@ impl Describe {
         let is_drop = event.kind == kind::DROP;
         let names = self.names.as_mut().filter(|_| is_drop);
         let drop = names.map(|names| names.name(event.reason, event.location));
+        let process = process(event);
         show(&Sighting {
             time: self.offset + Duration::from_nanos(event.time),
             packet: event.packet,
@@ -56,8 +57,15 @@ impl Describe {
             gso_size: (event.gso_size > 0).then_some(event.gso_size),
             mtu: info.map(|info| info.mtu),
             mark: event.mark,
-            process: None,
+            process: process.as_ref(),
             frame,
         })
     }
+}
+
+fn process(event: &Event) -> Option<Process> {
+    let comm: Vec<u8> = event.comm.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
+    let name = String::from_utf8_lossy(name).into_owned();
+    (event.pid != 0).then_some(Process { pid: event.pid, name })
 }

@@ -18,8 +18,8 @@ use super::{
 use crate::{
     collect::{self, Captured, DropNames, Rings},
     datapath::{
-        self, AttachError, AttachMode, DatapathError, DropSettings, DropsError, HookName, Pins,
-        TraceLinks, TraceSettings,
+        self, AttachError, AttachMode, DatapathError, DropSettings, DropsError, HookName, Offsets,
+        Pins, TraceLinks, TraceSettings,
     },
     inventory::Snapshot,
     types::EndId,
@@ -42,6 +42,8 @@ pub struct Plan {
     pub limit: Option<u32>,
     /// What is looked at.
     pub watch: Watch,
+    /// Whether the process that sends is looked for.
+    pub processes: bool,
 }
 
 /// What a trace looks at.
@@ -115,20 +117,21 @@ impl Session {
         names: Option<&DropNames>,
     ) -> Result<Self, StartError> {
         let mut wanted = select(snapshot, &plan.selection)?;
-        let ring_bytes = ring_bytes(cpus());
-        let (drops, mut no_drops) = match drop_settings(plan.watch, &wanted, names) {
-            Ok(drops) => (drops, None),
-            Err(error) if plan.watch == Watch::Drops => return Err(error.into()),
-            Err(error) => (None, Some(error.to_string())),
-        };
+        let Insight { offsets, drops, mut no_drops } = Insight::of(plan, &wanted, names)?;
         if plan.watch == Watch::Drops {
             wanted.values_mut().for_each(Vec::clear);
         }
         let filtered = plan.filter.as_ref().map(|filter| filter.put_into(object)).transpose()?;
+        let settings = TraceSettings {
+            snaplen: plan.snaplen,
+            limit: plan.limit,
+            filter_reach: plan.filter.as_ref().map_or(0, Filter::reach),
+            ring_bytes: ring_bytes(cpus()),
+            processes: plan.processes,
+            offsets,
+            drops,
+        };
         let object = filtered.as_deref().unwrap_or(object);
-        let filter_reach = plan.filter.as_ref().map_or(0, Filter::reach);
-        let (snaplen, limit) = (plan.snaplen, plan.limit);
-        let settings = TraceSettings { snaplen, limit, filter_reach, ring_bytes, drops };
         let tracing =
             datapath::attach_trace(pins, object, &settings, snapshot, &wanted, AttachMode::Auto)?;
         let datapath::Tracing { maps, links, mut errors, no_drops: refused } = tracing;
@@ -210,17 +213,43 @@ impl Session {
     }
 }
 
-/// What it takes to see drops at these ends; `None` where they are not asked for.
-fn drop_settings(
-    watch: Watch,
-    wanted: &BTreeMap<EndId, Vec<HookName>>,
-    names: Option<&DropNames>,
-) -> Result<Option<DropSettings>, DropsError> {
-    if watch == Watch::Passing {
-        return Ok(None);
+/// What it takes to look into the kernel's memory.
+struct Insight {
+    offsets: Offsets,
+    drops: Option<DropSettings>,
+    no_drops: Option<String>,
+}
+
+impl Insight {
+    /// Fails only where there would be nothing else to see.
+    fn of(
+        plan: &Plan,
+        wanted: &BTreeMap<EndId, Vec<HookName>>,
+        names: Option<&DropNames>,
+    ) -> Result<Self, DropsError> {
+        let drops = match plan.watch {
+            Watch::Passing => Ok(None),
+            Watch::All | Watch::Drops => {
+                let normal = names.map(DropNames::normal).unwrap_or_default();
+                datapath::drop_settings(wanted.keys().copied(), normal).map(Some)
+            }
+        };
+        if plan.watch == Watch::Passing && !plan.processes {
+            return Ok(Self { offsets: Offsets::new(), drops: None, no_drops: None });
+        }
+        let (offsets, drops) = match datapath::kernel_offsets() {
+            Ok(offsets) => (offsets, drops),
+            Err(error) => (Offsets::new(), drops.and(Err(error.into()))),
+        };
+        match drops {
+            Ok(drops) => Ok(Self { offsets, drops, no_drops: None }),
+            Err(error) if plan.watch == Watch::Drops => Err(error),
+            Err(_) if plan.watch == Watch::Passing => {
+                Ok(Self { offsets, drops: None, no_drops: None })
+            }
+            Err(error) => Ok(Self { offsets, drops: None, no_drops: Some(error.to_string()) }),
+        }
     }
-    let normal = names.map(DropNames::normal).unwrap_or_default();
-    datapath::drop_settings(wanted.keys().copied(), normal).map(Some)
 }
 
 fn cpus() -> u64 {

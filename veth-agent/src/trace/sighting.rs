@@ -40,7 +40,7 @@ pub enum Verdict {
 /// A process that sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its id as the agent's own namespace of processes has it.
+    /// Its id in the first of all namespaces of processes, the node's own.
     pub pid: u32,
     /// Its name: at most 15 bytes, and whatever the process has put there.
     pub name: String,

@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::{classifier, raw_tracepoint},
     programs::{RawTracePointContext, TcContext},
 };
-use veth_common::trace::{COMM, Event, MAX_CAPTURED, Source, kind};
+use veth_common::trace::{Event, MAX_CAPTURED, Source, kind};
 use veth_ebpf::{
     TC_NEXT,
     filter::Filter,
@@ -20,6 +20,7 @@ use veth_ebpf::{
         drops::Freed,
         freed::{Wanted, freed},
         look::{Sight, look},
+        sender::{Process, sender},
     },
     offsets,
     packet::{Packet as _, Whole},
@@ -41,6 +42,10 @@ static LIMITED: Global<u32> = Global::new(0);
 /// See `veth_common::globals::FILTER_REACH`.
 #[unsafe(no_mangle)]
 static FILTER_REACH: Global<u32> = Global::new(0);
+
+/// See `veth_common::globals::PROCESSES`.
+#[unsafe(no_mangle)]
+static PROCESSES: Global<u32> = Global::new(0);
 
 #[classifier]
 pub fn va_trace_in(ctx: TcContext) -> i32 {
@@ -75,6 +80,11 @@ offsets!(
     SkbProtocol SKB_PROTOCOL,
     SkbVlan SKB_VLAN,
     SkbMark SKB_MARK,
+    TaskNsproxy TASK_NSPROXY,
+    TaskTgid TASK_TGID,
+    TaskComm TASK_COMM,
+    TaskMm TASK_MM,
+    NsproxyNet NSPROXY_NET,
 );
 
 /// `skb:kfree_skb`: the packet, where, why.
@@ -122,6 +132,9 @@ impl Sight for Passing<'_> {
     fn event(&self) -> Event {
         let Whole(ctx) = self.packet;
         let length = self.packet.bytes();
+        let asked = self.kind == kind::OUT && PROCESSES.load() != 0;
+        let sender = if asked { sender(&Running(offset), ctx.as_ptr() as u64) } else { None };
+        let Process { pid, comm } = sender.unwrap_or_default();
         Event {
             // SAFETY: a helper without arguments.
             time: unsafe { bpf_ktime_get_ns() },
@@ -135,8 +148,8 @@ impl Sight for Passing<'_> {
             gso_size: ctx.gso_size(),
             mark: self.packet.mark(),
             reason: 0,
-            pid: 0,
-            comm: [0; COMM / 8],
+            pid,
+            comm,
             kind: self.kind,
             padding: 0,
         }

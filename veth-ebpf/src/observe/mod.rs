@@ -8,3 +8,4 @@ pub mod freed;
 pub mod look;
 pub mod mtu;
 mod network;
+pub mod sender;

@@ -44,6 +44,10 @@ pub struct TraceSettings {
     pub filter_reach: u32,
     /// Bytes of the ring of each CPU: a power of two, and whole pages.
     pub ring_bytes: u32,
+    /// Whether the process that sends is looked for.
+    pub processes: bool,
+    /// Where the kernel keeps what; nothing where it does not say.
+    pub offsets: Offsets,
     /// What it takes to see what the kernel drops, where that is asked for.
     pub drops: Option<DropSettings>,
 }
@@ -51,8 +55,6 @@ pub struct TraceSettings {
 /// What it takes to see what the kernel drops.
 #[derive(Clone, Debug)]
 pub struct DropSettings {
-    /// Where the kernel keeps what.
-    pub offsets: Offsets,
     /// How packets end whose work is done.
     pub normal: Vec<NormalEnd>,
     /// At which ends.
@@ -128,10 +130,8 @@ pub fn load_trace(
     let limited = u32::from(settings.limit.is_some());
     let cookies: Vec<u64> = cookies.iter().map(|cookie| cookie.0).collect();
     let watched = settings.drops.as_ref().map_or(1, |drops| drops.ends.len().max(1) as u32);
-    let offset = |field| {
-        let offsets = settings.drops.as_ref().map(|drops| &drops.offsets);
-        offsets.and_then(|offsets| offsets.get(&field)).map_or(UNKNOWN, |at| u64::from(*at))
-    };
+    let offset = |field| settings.offsets.get(&field).map_or(UNKNOWN, |at| u64::from(*at));
+    let processes = u32::from(settings.processes);
     let offsets = Field::ALL.map(offset);
     let mut loader = EbpfLoader::new();
     for (field, offset) in Field::ALL.iter().zip(&offsets) {
@@ -140,6 +140,7 @@ pub fn load_trace(
     loader
         .override_global(globals::SNAPLEN, &settings.snaplen, true)
         .override_global(globals::LIMITED, &limited, true)
+        .override_global(globals::PROCESSES, &processes, true)
         .override_global(globals::FILTER_REACH, &settings.filter_reach, true)
         .map_max_entries(names::MAP_TRACE_RINGS, cpus)
         .map_max_entries(names::MAP_TRACE_PLACES, settings.limit.unwrap_or(1))
