@@ -196,6 +196,9 @@ pub struct TraceArgs {
     /// Only packets that the kernel drops, with its reason and the place.
     #[arg(long)]
     pub drops: bool,
+    /// Show each packet's way: a line a hop, with the time since the hop before.
+    #[arg(long, conflicts_with = "drops")]
+    pub follow: bool,
     /// What to print [default: compact; pcapng with -w].
     #[arg(short, long, value_enum)]
     pub output: Option<TraceOutput>,

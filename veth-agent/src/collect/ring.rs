@@ -6,6 +6,8 @@ use aya::maps::{MapData, MapError, RingBuf};
 use rustix::time::{ClockId, clock_gettime};
 use veth_common::trace::{Event, Seen, Source};
 
+use crate::types::{EndId, IfIndex, NetnsCookie};
+
 /// How much earlier than what has been read already an event may be that another CPU is just writing: from
 /// taking the time to handing over, a program is not interrupted for longer by far.
 const LAG: Duration = Duration::from_millis(2);
@@ -17,6 +19,15 @@ pub struct Captured {
     pub event: Event,
     /// The first bytes of the frame.
     pub frame: Vec<u8>,
+}
+
+impl Captured {
+    /// Where.
+    #[must_use]
+    pub const fn end(&self) -> EndId {
+        let Event { netns_cookie, ifindex, .. } = self.event;
+        EndId { netns: NetnsCookie(netns_cookie), ifindex: IfIndex(ifindex) }
+    }
 }
 
 /// The rings of a trace.

@@ -43,8 +43,9 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     let pipe = pipe(args)?;
     let mut until = Until { deadline, child, stopped, pipe };
     let mut printer = printer(format, args.snaplen);
+    let mut describe = Describe::new(names);
     let ended =
-        trace::run(&mut session, &mut Describe::new(names), &mut printer, &mut out, &mut until);
+        trace::run(&mut session, &mut describe, args.follow, &mut printer, &mut out, &mut until);
     conclude(args, &until_child(until)?, ended)
 }
 

@@ -5,10 +5,18 @@ use std::time::Duration;
 use veth_common::trace::{Event, kind};
 
 use super::{Direction, Process, Session, Sighting, Verdict, clock_offset};
-use crate::{
-    collect::{Captured, DropNames},
-    types::{EndId, IfIndex, NetnsCookie},
-};
+use crate::collect::{Captured, DropNames};
+
+/// What following a packet tells of one of its hops; by default, nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step {
+    /// Which packet.
+    pub packet_id: Option<u64>,
+    /// Since the hop before.
+    pub since: Option<Duration>,
+    /// What became of it there.
+    pub verdict: Option<Verdict>,
+}
 
 /// Gives events their names.
 #[derive(Debug)]
@@ -24,16 +32,16 @@ impl Describe {
         Self { offset: clock_offset(), names }
     }
 
-    /// Calls `show` with what is known of an event.
+    /// Calls `show` with what is known of an event, and of the `step` that it is of a packet's way.
     pub fn with<T>(
         &mut self,
         session: &Session,
         captured: &Captured,
+        step: Step,
         show: impl FnOnce(&Sighting<'_>) -> T,
     ) -> T {
         let Captured { event, frame } = captured;
-        let netns = NetnsCookie(event.netns_cookie);
-        let info = session.end(EndId { netns, ifindex: IfIndex(event.ifindex) });
+        let info = session.end(captured.end());
         let is_drop = event.kind == kind::DROP;
         let names = self.names.as_mut().filter(|_| is_drop);
         let drop = names.map(|names| names.name(event.reason, event.location));
@@ -41,7 +49,8 @@ impl Describe {
         show(&Sighting {
             time: self.offset + Duration::from_nanos(event.time),
             packet: event.packet,
-            packet_id: None,
+            packet_id: step.packet_id,
+            since: step.since,
             end: info.map(|info| &info.name),
             peer: info.and_then(|info| info.peer.as_ref()),
             direction: match event.kind {
@@ -49,7 +58,7 @@ impl Describe {
                 kind::OUT => Some(Direction::Out),
                 _ => None,
             },
-            verdict: is_drop.then_some(Verdict::Drop),
+            verdict: if is_drop { Some(Verdict::Drop) } else { step.verdict },
             reason: drop.as_ref().map(|drop| drop.reason.as_str()),
             place: drop.as_ref().and_then(|drop| drop.place.as_deref()),
             length: event.length,

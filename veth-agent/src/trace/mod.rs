@@ -3,6 +3,7 @@
 pub mod decode;
 mod describe;
 mod filter;
+mod follow;
 pub mod print;
 mod run;
 mod select;

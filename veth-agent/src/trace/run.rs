@@ -17,8 +17,12 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use thiserror::Error;
 use veth_common::trace::Seen;
 
-use super::{Describe, Printer, Session};
-use crate::collect::Captured;
+use super::{
+    Describe, Printer, Session, Sighting,
+    describe::Step,
+    follow::{Follower, Hop, Way},
+};
+use crate::collect::{self, Captured};
 
 /// How often to look where nothing comes.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -89,17 +93,20 @@ impl Totals {
 pub fn run(
     session: &mut Session,
     describe: &mut Describe,
+    follow: bool,
     printer: &mut Printer,
     out: &mut impl Write,
     until: &mut Until,
 ) -> Result<Totals, TraceError> {
-    let mut output = Output { describe, printer, out, totals: Totals::default(), closed: false };
+    let follower = follow.then(|| Follower::new(session.cables()));
+    let totals = Totals::default();
+    let mut output = Output { describe, follower, printer, out, totals, closed: false };
     output.begin(session)?;
     loop {
         let ends = until.reached().map_err(TraceError::Child)?;
         let captured = session.poll();
         let idle = captured.is_empty();
-        output.show(session, &captured)?;
+        output.take(session, captured)?;
         if ends || output.closed || session.is_over() {
             break;
         }
@@ -108,7 +115,8 @@ pub fn run(
         }
     }
     let (left, seen) = session.stop()?;
-    output.show(session, &left)?;
+    output.take(session, left)?;
+    output.finish(session)?;
     output.totals.seen = seen;
     Ok(output.totals)
 }
@@ -135,6 +143,7 @@ fn unread(pipe: &OwnedFd) -> bool {
 
 struct Output<'a, W> {
     describe: &'a mut Describe,
+    follower: Option<Follower>,
     printer: &'a mut Printer,
     out: &'a mut W,
     totals: Totals,
@@ -147,22 +156,59 @@ impl<W: Write> Output<'_, W> {
         self.note(begun).map(drop)
     }
 
-    fn show(&mut self, session: &Session, captured: &[Captured]) -> Result<(), TraceError> {
-        for captured in captured {
-            if self.closed {
-                self.totals.unread += 1;
-                continue;
+    /// Shows what has come, or keeps it until its packet has arrived.
+    fn take(&mut self, session: &Session, captured: Vec<Captured>) -> Result<(), TraceError> {
+        let Some(follower) = &mut self.follower else {
+            let came = !captured.is_empty();
+            for captured in &captured {
+                self.show(session, captured, Step::default())?;
             }
-            let (printer, out) = (&mut *self.printer, &mut *self.out);
-            let shown =
-                self.describe.with(session, captured, |sighting| printer.print(sighting, out));
-            if self.note(shown)? {
-                self.totals.printed += 1;
-            } else {
-                self.totals.unread += 1;
+            return if came { self.flush() } else { Ok(()) };
+        };
+        captured.into_iter().for_each(|captured| follower.add(captured));
+        let arrived = follower.arrived(collect::monotonic());
+        self.ways(session, arrived)
+    }
+
+    fn finish(&mut self, session: &Session) -> Result<(), TraceError> {
+        let left = self.follower.as_mut().map(Follower::finish).unwrap_or_default();
+        self.ways(session, left)
+    }
+
+    fn ways(&mut self, session: &Session, ways: Vec<Way>) -> Result<(), TraceError> {
+        if ways.is_empty() {
+            return Ok(());
+        }
+        for Way { packet, hops } in ways {
+            for Hop { captured, since, verdict } in hops {
+                let step = Step { packet_id: Some(packet), since, verdict };
+                self.show(session, &captured, step)?;
             }
         }
-        if captured.is_empty() || self.closed {
+        self.flush()
+    }
+
+    fn show(
+        &mut self,
+        session: &Session,
+        captured: &Captured,
+        step: Step,
+    ) -> Result<(), TraceError> {
+        if self.closed {
+            self.totals.unread += 1;
+            return Ok(());
+        }
+        let (printer, out) = (&mut *self.printer, &mut *self.out);
+        let print = |sighting: &Sighting<'_>| printer.print(sighting, out);
+        let shown = self.describe.with(session, captured, step, print);
+        let counted =
+            if self.note(shown)? { &mut self.totals.printed } else { &mut self.totals.unread };
+        *counted += 1;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), TraceError> {
+        if self.closed {
             return Ok(());
         }
         let flushed = self.out.flush();

@@ -13,6 +13,7 @@ use veth_common::trace::Seen;
 use super::{
     EndName, SelectError, Selection,
     filter::{Filter, FilterError},
+    follow::Cables,
     select,
 };
 use crate::{
@@ -65,6 +66,8 @@ pub struct EndInfo {
     pub name: EndName,
     /// The other end of its pair.
     pub peer: Option<EndName>,
+    /// How the kernel knows that.
+    pub peer_id: Option<EndId>,
     /// Bytes.
     pub mtu: u32,
 }
@@ -78,6 +81,7 @@ pub struct Session {
     limited: bool,
     ends: BTreeMap<EndId, Arc<EndInfo>>,
     watched: BTreeSet<EndId>,
+    seen_leaving: BTreeSet<EndId>,
     /// What could not be attached.
     pub errors: Vec<AttachError>,
     /// Why packets that the kernel drops are not shown.
@@ -148,8 +152,12 @@ impl Session {
             Watch::Drops => wanted.keys().copied().collect(),
             Watch::All | Watch::Passing => links.ends().clone(),
         };
+        let leaving =
+            |end: &&EndId| wanted.get(end).is_some_and(|it| it.contains(&HookName::Egress));
+        let seen_leaving = links.ends().iter().filter(leaving).copied().collect();
         Ok(Self {
             links,
+            seen_leaving,
             rings: Rings::new(rings),
             seen,
             over,
@@ -177,6 +185,12 @@ impl Session {
     #[must_use]
     pub const fn behind(&self) -> usize {
         self.links.behind()
+    }
+
+    /// What it takes to follow packets.
+    pub(super) fn cables(&self) -> Cables {
+        let peers = self.ends.iter().filter_map(|(end, info)| Some((*end, info.peer_id?)));
+        Cables { peers: peers.collect(), seen_leaving: self.seen_leaving.clone() }
     }
 
     /// What has come, in order.
@@ -271,9 +285,10 @@ fn ends(snapshot: &Snapshot) -> BTreeMap<EndId, Arc<EndInfo>> {
         Some(EndName { netns: netns.label(snapshot.host), interface })
     };
     let info = |end: EndId| {
-        let peer = snapshot.peer_of(end).and_then(name);
+        let peer_id = snapshot.peer_of(end);
+        let peer = peer_id.and_then(name);
         let mtu = snapshot.link(end)?.mtu;
-        Some((end, Arc::new(EndInfo { name: name(end)?, peer, mtu })))
+        Some((end, Arc::new(EndInfo { name: name(end)?, peer, peer_id, mtu })))
     };
     snapshot.ends().filter_map(info).collect()
 }

@@ -56,6 +56,8 @@ pub struct Sighting<'a> {
     /// Which number a packet that was seen several times has in this trace, counted from 1; `None` where
     /// packets are not followed.
     pub packet_id: Option<u64>,
+    /// Since it was seen last, where packets are followed and this is not the first time.
+    pub since: Option<Duration>,
     /// Where. `None`: the kernel dropped it where no end is to be made out.
     pub end: Option<&'a EndName>,
     /// The other end of the pair.

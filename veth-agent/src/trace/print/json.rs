@@ -23,6 +23,8 @@ struct Line<'a> {
     time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     packet_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_previous_ns: Option<u64>,
     netns: Option<&'a str>,
     interface: Option<&'a str>,
     direction: Option<&'static str>,
@@ -102,6 +104,7 @@ fn object<'a>(sighting: &'a Sighting<'a>, packet: &'a Packet) -> Line<'a> {
         schema_version: SCHEMA_VERSION,
         time: clock::rfc3339(sighting.time),
         packet_id: sighting.packet_id,
+        since_previous_ns: sighting.since.and_then(|since| u64::try_from(since.as_nanos()).ok()),
         netns: sighting.end.map(|end| &*end.netns),
         interface: sighting.end.map(|end| &*end.interface),
         direction: sighting.direction.map(direction),

@@ -33,13 +33,15 @@ const MAX_TEXT: usize = 1024;
 pub struct PcapNg {
     snaplen: u32,
     interfaces: HashMap<Option<EndName>, u32>,
+    /// The one that was asked for last: packets come in rows.
+    last: Option<(Option<EndName>, u32)>,
 }
 
 impl PcapNg {
     /// A file of packets of which at most `snaplen` bytes are kept.
     #[must_use]
     pub fn new(snaplen: u32) -> Self {
-        Self { snaplen, interfaces: HashMap::new() }
+        Self { snaplen, interfaces: HashMap::new(), last: None }
     }
 
     /// The blocks that begin the file; readers refuse one without an interface.
@@ -72,20 +74,32 @@ impl PcapNg {
         let captured = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         let time = u64::try_from(sighting.time.as_nanos()).unwrap_or(u64::MAX);
         let halves = [time >> 32, time & 0xffff_ffff].map(|half| half as u32);
-        let mut body = Vec::with_capacity(frame.len() + 128);
+        let begin = begin_block(PACKET, out);
         for word in [interface, halves[0], halves[1], captured, sighting.length.max(captured)] {
-            body.extend(word.to_le_bytes());
+            out.extend(word.to_le_bytes());
         }
-        padded(frame, &mut body);
-        packet_options(sighting, &mut body);
-        block(PACKET, &body, out);
+        padded(frame, out);
+        packet_options(sighting, out);
+        end_block(begin, out);
     }
 
     fn interface(&mut self, end: Option<&EndName>, out: &mut Vec<u8>) -> u32 {
-        let end = end.cloned();
-        if let Some(known) = self.interfaces.get(&end) {
-            return *known;
+        if let Some((last, number)) = &self.last
+            && last.as_ref() == end
+        {
+            return *number;
         }
+        let end = end.cloned();
+        let number = match self.interfaces.get(&end) {
+            Some(known) => *known,
+            None => self.describe(end.clone(), out),
+        };
+        self.last = Some((end, number));
+        number
+    }
+
+    /// Appends the block of an interface.
+    fn describe(&mut self, end: Option<EndName>, out: &mut Vec<u8>) -> u32 {
         let number = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
         let mut body = Vec::new();
         body.extend(u32::from(ETHERNET).to_le_bytes());
@@ -145,9 +159,23 @@ fn padded(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// A block: its kind, its length, its body, its length again.
 fn block(kind: u32, body: &[u8], out: &mut Vec<u8>) {
-    let length = u32::try_from(body.len() + 12).unwrap_or(u32::MAX).to_le_bytes();
-    out.extend(kind.to_le_bytes());
-    out.extend(length);
+    let begin = begin_block(kind, out);
     out.extend(body);
+    end_block(begin, out);
+}
+
+/// Where the block begins, whose length is not known yet.
+fn begin_block(kind: u32, out: &mut Vec<u8>) -> usize {
+    let begin = out.len();
+    out.extend(kind.to_le_bytes());
+    out.extend([0; 4]);
+    begin
+}
+
+fn end_block(begin: usize, out: &mut Vec<u8>) {
+    let length = u32::try_from(out.len() - begin + 4).unwrap_or(u32::MAX).to_le_bytes();
+    if let Some(place) = out.get_mut(begin + 4..begin + 8) {
+        place.copy_from_slice(&length);
+    }
     out.extend(length);
 }

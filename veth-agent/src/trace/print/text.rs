@@ -25,6 +25,9 @@ pub enum Detail {
 /// No end's name is padded to more than this.
 const MAX_COLUMN: usize = 40;
 
+/// Width of a time of day.
+const TIME: usize = 18;
+
 const DIM: &str = "\x1b[2m";
 const CYAN: &str = "\x1b[36m";
 const GREEN: &str = "\x1b[32m";
@@ -66,13 +69,17 @@ impl Text {
         let end = sighting.end.map_or_else(|| "?".to_owned(), ToString::to_string);
         let end = Escaped(&end).to_string();
         self.widen(&end);
-        let time = self.clock.time_of_day(sighting.time);
+        let time = self.time(sighting);
         let width = self.column;
-        write!(out, "{} {end:width$} ", self.paint(DIM, time))?;
-        self.event(sighting, out)?;
+        write!(out, "{} {end:width$}", self.paint(DIM, time))?;
+        let dropped = self.event(sighting, out)?;
         let wide = self.detail == Detail::Wide;
-        write!(out, "{}", Summary { packet, length: sighting.length, wide })?;
-        trailer(sighting, wide, out)?;
+        // What the packet is has been said at its first hop.
+        if wide || sighting.since.is_none() {
+            out.extend(if dropped { b": ".as_slice() } else { b" " });
+            write!(out, "{}", Summary { packet, length: sighting.length, wide })?;
+            trailer(sighting, wide, out)?;
+        }
         if wide {
             context(sighting, packet, out)?;
         }
@@ -80,20 +87,32 @@ impl Text {
         Ok(())
     }
 
-    /// Direction, number, and above all that it was dropped.
-    fn event(&self, sighting: &Sighting<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+    /// When, or how long after the hop before.
+    fn time(&self, sighting: &Sighting<'_>) -> String {
+        match sighting.since {
+            None => self.clock.time_of_day(sighting.time).to_string(),
+            Some(since) => {
+                let micros = since.as_nanos() as f64 / 1000.0;
+                format!("{:>TIME$}", format!("+{micros:.3} us"))
+            }
+        }
+    }
+
+    /// Direction, number, and above all whether it was dropped.
+    fn event(&self, sighting: &Sighting<'_>, out: &mut Vec<u8>) -> io::Result<bool> {
         match sighting.direction {
-            Some(Direction::In) => write!(out, "{} ", self.paint(GREEN, "in "))?,
-            Some(Direction::Out) => write!(out, "{} ", self.paint(CYAN, "out"))?,
+            Some(Direction::In) => write!(out, " {}", self.paint(GREEN, "in "))?,
+            Some(Direction::Out) => write!(out, " {}", self.paint(CYAN, "out"))?,
             None => {}
         }
         if let Some(id) = sighting.packet_id {
-            write!(out, "#{id} ")?;
+            write!(out, " #{id}")?;
         }
-        match outcome(sighting).filter(|_| sighting.verdict == Some(Verdict::Drop)) {
-            Some(drop) => write!(out, "{}: ", self.paint(RED, drop)),
-            None => Ok(()),
+        let drop = outcome(sighting).filter(|_| sighting.verdict == Some(Verdict::Drop));
+        if let Some(drop) = &drop {
+            write!(out, " {}", self.paint(RED, drop))?;
         }
+        Ok(drop.is_some())
     }
 
     fn paint(&self, colour: &'static str, text: impl fmt::Display) -> impl fmt::Display {
