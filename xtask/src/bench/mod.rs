@@ -3,6 +3,8 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+use self::rounds::Rounds;
+
 mod apply;
 mod daemon;
 mod datapath;
@@ -10,6 +12,7 @@ mod drops;
 mod machine;
 mod private;
 mod report;
+mod rounds;
 mod stats;
 
 /// What to measure.
@@ -26,7 +29,7 @@ enum Bench {
     /// Packets: latency, throughput, rates and what they cost, by every way (as root).
     Datapath(datapath::Args),
     /// What it costs to count drops, where packets are dropped and where none are (as root).
-    Drops(drops::Args),
+    Drops(Rounds),
 }
 
 /// Measures.
