@@ -10,10 +10,12 @@ mod daemon;
 mod datapath;
 mod drops;
 mod machine;
+mod pair;
 mod private;
 mod report;
 mod rounds;
 mod stats;
+mod trace;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -30,6 +32,8 @@ enum Bench {
     Datapath(datapath::Args),
     /// What it costs to count drops, where packets are dropped and where none are (as root).
     Drops(Rounds),
+    /// What it costs to trace packets, and how many of them are shown (as root).
+    Trace(Rounds),
 }
 
 /// Measures.
@@ -38,5 +42,6 @@ pub fn main(args: &Args) -> Result<()> {
         Bench::Apply(args) => apply::main(args),
         Bench::Datapath(args) => datapath::main(args),
         Bench::Drops(args) => drops::main(args),
+        Bench::Trace(args) => trace::main(args),
     }
 }

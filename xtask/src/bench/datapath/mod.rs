@@ -4,6 +4,7 @@ pub(super) mod arms;
 mod cpu;
 mod passes;
 pub(super) mod traffic;
+pub(super) mod udp;
 
 use std::{
     path::{Path, PathBuf},

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use self::scene::Scene;
 use super::{
     datapath::traffic::{self, Workload},
-    private,
+    pair, private,
     report::{self, Finding, Report},
     rounds::Rounds,
     stats::{Ratio, median},
@@ -115,7 +115,7 @@ fn measure(scene: &mut Scene, args: &Rounds) -> Result<Rates> {
             let mut tasks: Vec<_> = (0..Task::ALL.len()).collect();
             rng.shuffle(&mut tasks);
             // Caches are warm again.
-            traffic::run(Workload::RoundTrip, &scene.sites(), Duration::from_millis(50))?;
+            traffic::run(Workload::RoundTrip, &pair::sites(), Duration::from_millis(50))?;
             for task in tasks {
                 rates[task][arm].push(scene.rate(Task::ALL[task], time)?);
             }
