@@ -33,6 +33,11 @@ impl Agent {
         Self { binary }
     }
 
+    /// A command of the agent's, without arguments.
+    pub fn command(&self) -> Command {
+        Command::new(&self.binary)
+    }
+
     /// Runs a subcommand to its end and returns what it printed.
     pub fn call(&self, args: &[&str]) -> Result<String> {
         process::read(Command::new(&self.binary).args(args))

@@ -65,3 +65,15 @@ fn run(task: &Task) -> Result<()> {
         Task::Verifier(args) => verifier::main(args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

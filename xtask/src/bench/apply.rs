@@ -13,12 +13,7 @@ use super::{
     report::{self, Finding, Report},
     stats::{Ratio, median},
 };
-use crate::{
-    agent::Agent,
-    process,
-    setup::{self, Group},
-    workspace,
-};
+use crate::{agent::Agent, setup::Group};
 
 /// How much to measure.
 #[derive(clap::Args)]
@@ -40,24 +35,11 @@ const APPLY_AIM: f64 = 1.0;
 /// Every TCX attach waits for an RCU grace period; this option of the agent shortens them.
 pub const EXPEDITE: &str = "--expedite-rcu";
 
-/// A session is too noisy when two copies of one arm differ by more.
-const NOISE: f64 = 0.02;
-
 /// Measures inside private namespaces, prints a table and writes `target/bench/apply.json`.
 pub fn main(args: &Args) -> Result<()> {
-    if private::is_inside() {
-        private::prepare()?;
-        return measure(args);
-    }
-    if !process::is_root() {
-        bail!(r#"the benchmark needs root: run sudo -E env "PATH=$PATH" cargo xtask bench apply"#);
-    }
-    setup::install(&[Group::Build, Group::Bench])?;
-    if args.agent.is_some() {
-        return private::enter(&[]);
-    }
-    let agent = workspace::build_agent()?;
-    private::enter(&["--agent".as_ref(), agent.as_os_str()])
+    let groups = [Group::Build, Group::Bench];
+    private::go_inside("apply", &groups, args.agent.as_deref(), private::nothing)?;
+    measure(args)
 }
 
 fn measure(args: &Args) -> Result<()> {
@@ -163,5 +145,5 @@ fn conclude([apply, expedited, ip, control]: &Seconds, pairs: usize, report: &mu
     report.add(Finding::ratio("apply / ip", Ratio::of(apply, ip, &mut rng), APPLY_AIM));
     let ratio = Ratio::of(expedited, ip, &mut rng);
     report.add(Finding::ratio("apply, RCU expedited / ip", ratio, APPLY_AIM));
-    report.add(Finding::control("control / ip", Ratio::of(control, ip, &mut rng), NOISE));
+    report.add(Finding::control("control / ip", Ratio::of(control, ip, &mut rng)));
 }

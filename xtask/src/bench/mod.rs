@@ -3,14 +3,19 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+use self::rounds::Rounds;
+
 mod apply;
 mod daemon;
 mod datapath;
 mod drops;
 mod machine;
+mod pair;
 mod private;
 mod report;
+mod rounds;
 mod stats;
+mod trace;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -26,7 +31,9 @@ enum Bench {
     /// Packets: latency, throughput, rates and what they cost, by every way (as root).
     Datapath(datapath::Args),
     /// What it costs to count drops, where packets are dropped and where none are (as root).
-    Drops(drops::Args),
+    Drops(Rounds),
+    /// What it costs to trace packets, and how many of them are shown (as root).
+    Trace(Rounds),
 }
 
 /// Measures.
@@ -35,5 +42,6 @@ pub fn main(args: &Args) -> Result<()> {
         Bench::Apply(args) => apply::main(args),
         Bench::Datapath(args) => datapath::main(args),
         Bench::Drops(args) => drops::main(args),
+        Bench::Trace(args) => trace::main(args),
     }
 }

@@ -15,6 +15,9 @@ pub fn folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// A session is too noisy when two copies of one arm differ by more.
+const NOISE: f64 = 0.02;
+
 /// One figure, and how it stands to its aim.
 pub struct Finding {
     what: String,
@@ -44,12 +47,12 @@ impl Finding {
         Self { aim: format!("= {aim} {unit}"), verdict, ..Self::plain(what, value, unit) }
     }
 
-    /// A ratio of two copies of one arm: must hold 1, and stay within `noise` of it.
-    pub fn control(what: &str, ratio: Ratio, noise: f64) -> Self {
-        let quiet = ratio.low >= 1.0 - noise && ratio.high <= 1.0 + noise;
+    /// A ratio of two copies of one arm: must hold 1, and stay near it.
+    pub fn control(what: &str, ratio: Ratio) -> Self {
+        let quiet = ratio.low >= 1.0 - NOISE && ratio.high <= 1.0 + NOISE;
         let holds = ratio.low <= 1.0 && ratio.high >= 1.0;
         let verdict = if quiet && holds { "quiet" } else { "TOO NOISY" };
-        Self::of_ratio(what, ratio, format!("1 +- {noise}"), verdict)
+        Self::of_ratio(what, ratio, format!("1 +- {NOISE}"), verdict)
     }
 
     /// A ratio without an aim.
@@ -102,6 +105,11 @@ impl Report {
     pub fn new(name: &'static str) -> Self {
         let (settings, samples) = (Map::new(), Map::new());
         Self { name, settings, samples, notes: Vec::new(), findings: Vec::new() }
+    }
+
+    /// Which benchmark it is of.
+    pub const fn name(&self) -> &'static str {
+        self.name
     }
 
     /// What the benchmark was asked for.
@@ -205,16 +213,16 @@ mod tests {
         assert_eq!(Finding::at_least("x", ratio(0.96, 1.2), 0.97).verdict, "MISSED");
         assert_eq!(Finding::exactly("x", 1.0, "", 1.0).verdict, "met");
         assert_eq!(Finding::exactly("x", 1.001, "", 1.0).verdict, "MISSED");
-        assert_eq!(Finding::control("x", ratio(0.99, 1.01), 0.02).verdict, "quiet");
-        assert_eq!(Finding::control("x", ratio(0.97, 1.01), 0.02).verdict, "TOO NOISY");
-        assert_eq!(Finding::control("x", ratio(1.005, 1.015), 0.02).verdict, "TOO NOISY");
+        assert_eq!(Finding::control("x", ratio(0.99, 1.01)).verdict, "quiet");
+        assert_eq!(Finding::control("x", ratio(0.97, 1.01)).verdict, "TOO NOISY");
+        assert_eq!(Finding::control("x", ratio(1.005, 1.015)).verdict, "TOO NOISY");
     }
 
     #[test]
     fn the_table_fits_a_terminal() {
         let mut report = Report::new("test");
         let ratio = Ratio { value: 1.0, low: 0.5, high: 1.5 };
-        report.add(Finding::control("ready, 1000 pairs, 1001 namespaces", ratio, 0.02));
+        report.add(Finding::control("ready, 1000 pairs, 1001 namespaces", ratio));
         assert!(report.to_string().lines().all(|line| line.len() <= 80));
     }
 

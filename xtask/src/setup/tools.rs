@@ -28,6 +28,7 @@ pub const BENCH: &[Tool] = &[
     tool("unshare", "util-linux", "to measure apart from the rest of the machine"),
     tool("mount", "mount", "a bpffs and namespaces of the benchmark's own"),
     tool("bpftool", "bpftool", "to see when the kernel has detached everything"),
+    tool("tcpdump", "tcpdump", "to capture the same packets, for comparison"),
 ];
 
 /// What the tests run.

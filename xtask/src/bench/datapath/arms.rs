@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{agent::Agent, process, scrape};
+use crate::{agent::Agent, bench::pair, process, scrape};
 
 /// How two pods are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,10 +234,7 @@ pub struct Counted {
 }
 
 fn device_packets(netns: &str, direction: &str) -> Result<f64> {
-    let mut show = Command::new("ip");
-    let shown = process::read(show.args(["-n", netns, "-s", "-j", "link", "show", "dev", "e0"]))?;
-    let links: Value = serde_json::from_str(&shown)?;
-    links[0]["stats64"][direction]["packets"].as_f64().context("no packets")
+    pair::link(netns, "e0")?["stats64"][direction]["packets"].as_f64().context("no packets")
 }
 
 #[cfg(test)]

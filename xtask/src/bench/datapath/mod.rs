@@ -4,6 +4,7 @@ pub(super) mod arms;
 mod cpu;
 mod passes;
 pub(super) mod traffic;
+pub(super) mod udp;
 
 use std::{
     path::{Path, PathBuf},
@@ -22,30 +23,16 @@ use self::{
 use super::{
     private,
     report::{self, Finding, Report},
+    rounds::Rounds,
     stats::{Ratio, median},
 };
-use crate::{
-    agent::Agent,
-    process,
-    setup::{self, Group},
-    workspace,
-};
+use crate::{process, setup::Group, workspace};
 
 /// How much to measure.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Rounds; each runs every workload once over every way, in random order.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(2..=1000))]
-    runs: u16,
-    /// How long one trial lasts, in milliseconds.
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u16).range(50..=10_000))]
-    milliseconds: u16,
-    /// Write the table into `docs/performance.md`.
-    #[arg(long)]
-    docs: bool,
-    /// Measure this binary instead of building one.
-    #[arg(long, value_name = "PATH")]
-    agent: Option<PathBuf>,
+    #[command(flatten)]
+    rounds: Rounds,
     /// The program that times programs, with `--agent`.
     #[arg(long, value_name = "PATH", hide = true)]
     program_time: Option<PathBuf>,
@@ -58,42 +45,26 @@ const OBSERVE_AIM: f64 = 0.98;
 const COUNT_AIM_NS: f64 = 25.0;
 const REDIRECT_AIM_NS: f64 = 60.0;
 
-/// A session is too noisy when two copies of one arm differ by more.
-const NOISE: f64 = 0.02;
-
 /// Measures inside private namespaces, prints a table and writes `target/bench/datapath.json`.
 pub fn main(args: &Args) -> Result<()> {
-    if private::is_inside() {
-        private::prepare()?;
-        return measure(args);
-    }
-    if !process::is_root() {
-        bail!(
-            r#"the benchmark needs root: run sudo -E env "PATH=$PATH" cargo xtask bench datapath"#
-        );
-    }
-    setup::install(&[Group::Build, Group::Bench])?;
-    let timer = workspace::build_bin("veth-tests", "program-time")?;
-    let mut more = vec!["--program-time".as_ref(), timer.as_os_str()];
-    if args.agent.is_some() {
-        return private::enter(&more);
-    }
-    let agent = workspace::build_agent()?;
-    more.extend(["--agent".as_ref(), agent.as_os_str()]);
-    private::enter(&more)
+    let groups = [Group::Build, Group::Bench];
+    private::go_inside("datapath", &groups, args.rounds.binary(), || {
+        let timer = workspace::build_bin("veth-tests", "program-time")?;
+        Ok(vec!["--program-time".into(), timer.into()])
+    })?;
+    measure(args)
 }
 
 fn measure(args: &Args) -> Result<()> {
-    let (Some(binary), Some(timer)) = (&args.agent, &args.program_time) else {
+    let Args { rounds, program_time } = args;
+    let (Some(binary), Some(timer)) = (rounds.binary(), program_time) else {
         bail!("no --agent: start this through cargo xtask");
     };
-    let agent = Agent::new(binary.clone());
+    let agent = rounds.agent()?;
     let folder = report::folder()?;
-    let mut report = Report::new("datapath");
-    report.setting("runs", usize::from(args.runs));
-    report.setting("milliseconds", usize::from(args.milliseconds));
+    let mut report = rounds.report("datapath");
     arms::build(&agent, &folder)?;
-    let trials = rounds(usize::from(args.runs), Duration::from_millis(args.milliseconds.into()))?;
+    let trials = run_all(rounds.runs(), rounds.time())?;
     conclude(&trials, &mut report)?;
     backlog(&folder, &mut report)?;
     let counted = arms::audit(&agent, &folder)?;
@@ -102,21 +73,13 @@ fn measure(args: &Args) -> Result<()> {
     report.note(&format!("Counted by `observe`: {} of {} packets.", counted.ours, counted.kernels));
     report.add(Finding::exactly("packets counted", share, "%", 100.0));
     program_times(timer, binary, &mut report)?;
-    println!("{report}");
-    report.write()?;
-    if !args.docs {
-        return Ok(());
-    }
-    let Args { runs, milliseconds, .. } = args;
-    let command =
-        format!("cargo xtask bench datapath --runs {runs} --milliseconds {milliseconds} --docs");
-    report.write_docs("measured", &command)
+    rounds.publish(&report, "measured")
 }
 
 /// Trials by workload, arm and round.
 type Trials = Vec<Vec<Vec<Trial>>>;
 
-fn rounds(runs: usize, time: Duration) -> Result<Trials> {
+fn run_all(runs: usize, time: Duration) -> Result<Trials> {
     let mut rng = Rng::new();
     let mut trials = vec![vec![Vec::new(); ARMS.len()]; Workload::ALL.len()];
     // Once unmeasured: neighbours, caches, and a chance to fail early.
@@ -154,7 +117,7 @@ fn conclude(trials: &Trials, report: &mut Report) -> Result<()> {
         let name = workload.name();
         let what = |ratio: &str| format!("{name}: {ratio}");
         let control = ratio("control", "direct")?;
-        report.add(Finding::control(&what("control/direct"), control, NOISE));
+        report.add(Finding::control(&what("control/direct"), control));
         if workload == Workload::Udp {
             let found = ratio("tc", "bridge")?;
             report.add(Finding::at_least(&what("tc/bridge"), found, BRIDGE_AIM));

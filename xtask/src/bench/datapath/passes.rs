@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{arms::Sites, traffic};
+use super::{arms::Sites, udp};
 use crate::process;
 
 /// Packets that are sent to count the passes of.
@@ -61,7 +61,7 @@ pub fn count(folder: &Path, ways: &[Sites]) -> Result<Vec<f64>> {
     let mut passes = Vec::new();
     for sites in ways {
         instance.write("trace", "")?;
-        let received = traffic::exchange(sites, |from: &UdpSocket, to: &UdpSocket| {
+        let received = udp::exchange(sites, |from: &UdpSocket, to: &UdpSocket| {
             let mut buffer = [0; LENGTH];
             for _ in 0..PACKETS {
                 // One after the other, so that none is lost.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use rustix::{
     thread::{CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_setaffinity},
 };
 
-use super::{arms::Sites, cpu};
+use super::{arms::Sites, cpu, udp};
 
 /// How long a server waits for its client.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ pub fn run(workload: Workload, sites: &Sites, time: Duration) -> Result<Trial> {
         Workload::RoundTrip => round_trips(sites, time)?,
         Workload::Stream => stream(sites, time)?,
         Workload::Connect => connections(sites, time)?,
-        Workload::Udp => udp(sites, time)?,
+        Workload::Udp => udp::flow(sites, None, time)?.done(),
     };
     let busy = (cpu::busy()? - before).as_secs_f64();
     Ok(Trial {
@@ -76,14 +76,14 @@ pub fn run(workload: Workload, sites: &Sites, time: Duration) -> Result<Trial> {
     })
 }
 
-struct Done {
-    count: f64,
-    time: Duration,
-    latency: Option<[f64; 2]>,
+pub(super) struct Done {
+    pub count: f64,
+    pub time: Duration,
+    pub latency: Option<[f64; 2]>,
 }
 
 /// Runs `work` on a thread of its own in a namespace, on one CPU.
-fn within<'scope, T: Send + 'scope>(
+pub(super) fn within<'scope, T: Send + 'scope>(
     scope: &'scope thread::Scope<'scope, '_>,
     netns: &str,
     cpu: usize,
@@ -102,7 +102,7 @@ fn within<'scope, T: Send + 'scope>(
     }))
 }
 
-fn join<T>(worker: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+pub(super) fn join<T>(worker: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?
 }
 
@@ -218,97 +218,4 @@ fn connections(sites: &Sites, time: Duration) -> Result<Done> {
     };
     let ((), (count, time)) = tcp(sites, serve, call)?;
     Ok(Done { count: f64::from(count), time, latency: None })
-}
-
-/// 64 bytes with the headers of Ethernet, IPv4 and UDP.
-const PAYLOAD: [u8; 64 - 14 - 20 - 8] = [0x5a; 22];
-
-fn udp(sites: &Sites, time: Duration) -> Result<Done> {
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let (said, heard) = std::sync::mpsc::channel();
-        let address = sites.address.clone();
-        let over = &over;
-        let server = within(scope, &sites.server, 1, move || {
-            let socket = UdpSocket::bind((address.as_str(), 0))?;
-            socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-            said.send(socket.local_addr()?)?;
-            let (mut buffer, mut count) = ([0; 64], 0_u64);
-            let mut times = None;
-            loop {
-                match socket.recv(&mut buffer) {
-                    Ok(_) => {
-                        count += 1;
-                        // Looking at the clock costs as much as a packet.
-                        if count % 64 == 1 {
-                            let now = Instant::now();
-                            times = Some(times.map_or((now, now), |(first, _)| (first, now)));
-                        }
-                    }
-                    Err(_) if over.load(Ordering::Relaxed) => break,
-                    Err(_) => {}
-                }
-            }
-            Ok((count, times))
-        })?;
-        let target = heard.recv().context("the server ended")?;
-        let client = within(scope, &sites.client, 0, move || {
-            let socket = UdpSocket::bind(("0.0.0.0", 0))?;
-            socket.connect(target)?;
-            let started = Instant::now();
-            while started.elapsed() < time {
-                for _ in 0..64 {
-                    socket.send(&PAYLOAD)?;
-                }
-            }
-            Ok(())
-        })?;
-        let sent = join(client);
-        over.store(true, Ordering::Relaxed);
-        let (count, times) = join(server)?;
-        sent?;
-        let (first, last) = times.context("no packet arrived")?;
-        Ok(Done { count: count as f64, time: last - first, latency: None })
-    })
-}
-
-/// Sends UDP packets of 64 bytes to a port, whatever becomes of them, as fast as it goes; gives how many
-/// and how long it took.
-pub fn flood(sites: &Sites, port: u16, time: Duration) -> Result<(u64, Duration)> {
-    let target = (sites.address.clone(), port);
-    thread::scope(|scope| {
-        join(within(scope, &sites.client, 0, move || {
-            // Not connected: a packet is not refused for the answer to an earlier one.
-            let socket = UdpSocket::bind(("0.0.0.0", 0))?;
-            let target: SocketAddr = format!("{}:{}", target.0, target.1).parse()?;
-            let (started, mut sent) = (Instant::now(), 0);
-            while started.elapsed() < time {
-                for _ in 0..64 {
-                    socket.send_to(&PAYLOAD, target)?;
-                }
-                sent += 64;
-            }
-            Ok((sent, started.elapsed()))
-        })?)
-    })
-}
-
-/// Hands a connected UDP socket of the client and the server's to `work`.
-pub fn exchange<T: Send>(
-    sites: &Sites,
-    work: impl FnOnce(&UdpSocket, &UdpSocket) -> Result<T> + Send,
-) -> Result<T> {
-    thread::scope(|scope| {
-        let address = sites.address.clone();
-        let server =
-            within(scope, &sites.server, 1, move || Ok(UdpSocket::bind((address.as_str(), 0))?))?;
-        let server = join(server)?;
-        server.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let target = server.local_addr()?;
-        join(within(scope, &sites.client, 0, move || {
-            let client = UdpSocket::bind(("0.0.0.0", 0))?;
-            client.connect(target)?;
-            work(&client, &server)
-        })?)
-    })
 }

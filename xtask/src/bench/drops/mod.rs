@@ -2,41 +2,20 @@
 
 mod scene;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use fastrand::Rng;
 
 use self::scene::Scene;
 use super::{
     datapath::traffic::{self, Workload},
-    private,
+    pair, private,
     report::{self, Finding, Report},
+    rounds::Rounds,
     stats::{Ratio, median},
 };
-use crate::{
-    agent::Agent,
-    process,
-    setup::{self, Group},
-    workspace,
-};
-
-/// How much to measure.
-#[derive(clap::Args)]
-pub struct Args {
-    /// Rounds; each does everything once in every way, in random order.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(2..=1000))]
-    runs: u16,
-    /// How long one trial lasts, in milliseconds.
-    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u16).range(50..=10_000))]
-    milliseconds: u16,
-    /// Write the table into `docs/performance.md`.
-    #[arg(long)]
-    docs: bool,
-    /// Measure this binary instead of building one.
-    #[arg(long, value_name = "PATH")]
-    agent: Option<PathBuf>,
-}
+use crate::setup::Group;
 
 /// Aims: see the project's table of speeds and sizes. Where nothing drops, the program hardly runs.
 const FLOOD_AIM: f64 = 0.95;
@@ -45,9 +24,6 @@ const QUIET_AIM: f64 = 0.98;
 /// Of one CPU, in percent, where nothing is lost, and how long to look.
 const IDLE_AIM: f64 = 0.1;
 const IDLE_TIME: Duration = Duration::from_secs(2);
-
-/// A session is too noisy when two copies of one arm differ by more.
-const NOISE: f64 = 0.02;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,35 +79,12 @@ impl Arm {
 }
 
 /// Measures inside private namespaces, prints a table and writes `target/bench/drops.json`.
-pub fn main(args: &Args) -> Result<()> {
-    if private::is_inside() {
-        private::prepare()?;
-        return measure(args);
-    }
-    if !process::is_root() {
-        bail!(r#"the benchmark needs root: run sudo -E env "PATH=$PATH" cargo xtask bench drops"#);
-    }
-    setup::install(&[Group::Build, Group::Bench, Group::Test])?;
-    if args.agent.is_some() {
-        return private::enter(&[]);
-    }
-    let agent = workspace::build_agent()?;
-    private::enter(&["--agent".as_ref(), agent.as_os_str()])
-}
-
-fn measure(args: &Args) -> Result<()> {
-    let Some(binary) = &args.agent else {
-        bail!("no --agent: start this through cargo xtask");
-    };
-    let Args { runs, milliseconds, .. } = args;
-    let folder = report::folder()?;
-    let mut report = Report::new("drops");
-    report.setting("runs", usize::from(*runs));
-    report.setting("milliseconds", usize::from(*milliseconds));
-    let mut scene = Scene::build(Agent::new(binary.clone()), &folder)?;
-    let rates =
-        rounds(&mut scene, usize::from(*runs), Duration::from_millis((*milliseconds).into()))?;
-    conclude(&rates, &mut report);
+pub fn main(args: &Rounds) -> Result<()> {
+    let groups = [Group::Build, Group::Bench, Group::Test];
+    private::go_inside("drops", &groups, args.binary(), private::nothing)?;
+    let mut report = args.report("drops");
+    let mut scene = Scene::build(args.agent()?, &report::folder()?)?;
+    conclude(&measure(&mut scene, args)?, &mut report);
     let share = scene.idle_share(IDLE_TIME)?;
     let (counted, sent) = scene.audit()?;
     report.note("");
@@ -143,20 +96,14 @@ fn measure(args: &Args) -> Result<()> {
         IDLE_AIM,
     ));
     report.add(Finding::exactly("drops counted", counted / sent * 100.0, "%", 100.0));
-    println!("{report}");
-    report.write()?;
-    if !args.docs {
-        return Ok(());
-    }
-    let command =
-        format!("cargo xtask bench drops --runs {runs} --milliseconds {milliseconds} --docs");
-    report.write_docs("measured drops", &command)
+    args.publish(&report, "measured drops")
 }
 
 /// Rates a second by task, arm and round.
 type Rates = Vec<Vec<Vec<f64>>>;
 
-fn rounds(scene: &mut Scene, runs: usize, time: Duration) -> Result<Rates> {
+fn measure(scene: &mut Scene, args: &Rounds) -> Result<Rates> {
+    let (runs, time) = (args.runs(), args.time());
     let mut rng = Rng::new();
     let mut rates = vec![vec![Vec::new(); Arm::ALL.len()]; Task::ALL.len()];
     for round in 1..=runs {
@@ -168,7 +115,7 @@ fn rounds(scene: &mut Scene, runs: usize, time: Duration) -> Result<Rates> {
             let mut tasks: Vec<_> = (0..Task::ALL.len()).collect();
             rng.shuffle(&mut tasks);
             // Caches are warm again.
-            traffic::run(Workload::RoundTrip, &scene.sites(), Duration::from_millis(50))?;
+            traffic::run(Workload::RoundTrip, &pair::sites(), Duration::from_millis(50))?;
             for task in tasks {
                 rates[task][arm].push(scene.rate(Task::ALL[task], time)?);
             }
@@ -192,7 +139,7 @@ fn conclude(rates: &Rates, report: &mut Report) {
     for (task, rates) in Task::ALL.into_iter().zip(rates) {
         let [without, control, counted] = rates.as_slice() else { continue };
         let control = Ratio::of(control, without, &mut rng);
-        report.add(Finding::control(&format!("{}: control", task.name()), control, NOISE));
+        report.add(Finding::control(&format!("{}: control", task.name()), control));
         let counted = Ratio::of(counted, without, &mut rng);
         report.add(Finding::at_least(&format!("{}: counted", task.name()), counted, task.aim()));
     }

@@ -13,21 +13,15 @@ use serde_json::Value;
 use super::Task;
 use crate::{
     agent::Agent,
-    bench::datapath::{
-        arms::Sites,
-        traffic::{self, Workload},
+    bench::{
+        datapath::{
+            traffic::{self, Workload},
+            udp,
+        },
+        pair,
     },
     process, scrape,
 };
-
-const TOPOLOGY: &str = "
-namespaces: [{ name: red }, { name: blue }]
-pairs:
-  - name: cable
-    ends:
-      - { namespace: red, interface: r1, addresses: [10.0.0.2/24] }
-      - { namespace: blue, interface: b1, addresses: [10.0.0.3/24] }
-";
 
 /// Where the agent pins links and programs.
 const PINS: &str = "/sys/fs/bpf/veth-agent";
@@ -50,27 +44,15 @@ pub struct Scene {
 impl Scene {
     /// Builds it. Its packets are counted throughout; no daemon runs while anything is measured.
     pub fn build(agent: Agent, folder: &Path) -> Result<Self> {
-        let file = folder.join("drops.yaml");
-        fs::write(&file, TOPOLOGY).with_context(|| format!("{}", file.display()))?;
-        agent.with_file(&["apply"], &file)?;
+        pair::build(&agent, folder)?;
         for rule in [
             "add table ip t",
             "add chain ip t input { type filter hook input priority 0; }",
             &format!("add rule ip t input udp dport {FILTERED} drop"),
         ] {
-            let mut nft = Command::new("nsenter");
-            process::read(nft.args(["--net=/run/netns/blue", "nft", rule]))?;
+            process::read(pair::within(pair::BLUE, "nft").arg(rule))?;
         }
         Ok(Self { agent, folder: folder.to_owned(), counting: false, sent: 0 })
-    }
-
-    /// Between which namespaces.
-    pub fn sites(&self) -> Sites {
-        Sites {
-            client: "red".to_owned(),
-            server: "blue".to_owned(),
-            address: "10.0.0.3".to_owned(),
-        }
     }
 
     /// Lets drops be counted, or not: a daemon attaches the programs and leaves them, and they go with
@@ -91,10 +73,10 @@ impl Scene {
             Task::Filtered => FILTERED,
             Task::Closed => CLOSED,
             Task::Delivered(workload) => {
-                return Ok(traffic::run(workload, &self.sites(), time)?.rate);
+                return Ok(traffic::run(workload, &pair::sites(), time)?.rate);
             }
         };
-        let (sent, took) = traffic::flood(&self.sites(), port, time)?;
+        let (sent, took) = udp::flood(&pair::sites(), port, time)?;
         if self.counting {
             self.sent += sent;
         }
@@ -114,7 +96,7 @@ impl Scene {
 
     fn taken_by_stream(&self, time: Duration) -> Result<Duration> {
         let before = run_time()?;
-        traffic::run(Workload::Stream, &self.sites(), time)?;
+        traffic::run(Workload::Stream, &pair::sites(), time)?;
         Ok(run_time()?.saturating_sub(before))
     }
 
