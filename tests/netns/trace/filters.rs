@@ -4,11 +4,13 @@ use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use veth_tests::{Capture, Node, Qdisc, RawFrames, Tracer, frame, on_node};
+use veth_agent::preflight::Feature;
+use veth_tests::{Capture, Node, Qdisc, RawFrames, Tracer, agent, frame, lacks, on_node};
 
 use super::{
     cable, mix, nothing_left,
     pcap::{frames_of, write_pcap},
+    send,
 };
 
 /// From simple to nasty.
@@ -112,7 +114,7 @@ fn is_last(frame: &[u8]) -> bool {
 }
 
 /// Sends the frames, and gives those that tcpdump has seen arrive.
-fn send(node: &Node, frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+fn replay(node: &Node, frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let tcpdump = Capture::start("blue", "b1")?;
     let mut arrived = Vec::new();
     for frames in frames.chunks(IN_FLIGHT) {
@@ -143,7 +145,7 @@ fn compare(node: &Node, expressions: &[&str], frames: &[Vec<u8>]) -> Result<Vec<
         Tracer::start(node, &format!("{options} {expression}"))
     };
     let tracers = expressions.iter().enumerate().map(start).collect::<Result<Vec<_>>>()?;
-    let arrived = send(node, frames)?;
+    let arrived = replay(node, frames)?;
     let capture = node.scratch().join("arrived.pcap");
     write_pcap(&capture, &arrived)?;
     let mut matched = Vec::new();
@@ -176,5 +178,58 @@ fn the_kernel_agrees_with_tcpdump() {
             }
         }
         nothing_left()
+    });
+}
+
+#[test]
+fn what_is_no_filter_is_told_in_libpcaps_words() {
+    on_node(|node| {
+        cable(node)?;
+        for (expression, words) in [
+            ("tcp prot 80", "can't parse filter expression: syntax error"),
+            ("host no.such.host.invalid", "unknown host 'no.such.host.invalid'"),
+            ("port 70000", "illegal port number 70000 > 65535"),
+            ("tcp and udp", "expression rejects all packets"),
+            ("ip6 protochain 6", "needs a loop"),
+        ] {
+            let refused = agent(&format!("trace {expression}"))?;
+            let told = refused.stderr.contains(words) && refused.stderr.lines().count() == 1;
+            ensure!(refused.code == 2 && told && refused.stdout.is_empty(), "{refused:?}");
+        }
+        let mut long = "host 10.9.0.1".to_owned();
+        (2..200).for_each(|host| long.push_str(&format!(" or port {host} or host 10.9.9.{host}")));
+        let refused = agent(&format!("trace {long}"))?;
+        ensure!(refused.code == 2 && refused.stderr.contains("too long"), "{refused:?}");
+        nothing_left()
+    });
+}
+
+/// The same filter for what the kernel drops, where it has to look into its own memory.
+#[test]
+fn drops_are_filtered() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        cable(node)?;
+        for (expression, wanted) in [
+            ("udp dst port 5002", 3),
+            ("udp and not port 5002", 5),
+            ("ether proto 0x0800 and greater 500", 3),
+            ("udp[8:4] = 0x07070707", 8),
+            ("tcp", 0),
+        ] {
+            let tracer = Tracer::start(node, &format!("--drops -o json {expression}"))?;
+            send(node, 5001, 5, 100)?;
+            send(node, 5002, 3, 1000)?;
+            let traced = tracer.stop(node, Signal::SIGINT)?;
+            let totals = traced.totals()?;
+            ensure!(traced.json()?.len() == wanted, "{expression}: {traced:?}");
+            ensure!(
+                totals.matched == wanted as u64 && totals.seen >= 8,
+                "{expression}: {totals:?}"
+            );
+        }
+        Ok(())
     });
 }

@@ -3,6 +3,7 @@
 mod ends;
 mod fate;
 mod filters;
+mod follow;
 mod losses;
 mod mix;
 mod pcap;

@@ -25,6 +25,7 @@ const COMMANDS: &[&str] = &[
     "bridge",
     "cat",
     "env",
+    "false",
     "ethtool",
     "find",
     "grep",

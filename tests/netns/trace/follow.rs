@@ -1,0 +1,140 @@
+//! Packets from hook to hook.
+
+use std::net::UdpSocket;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::{
+    signal::Signal,
+    socket::{setsockopt, sockopt},
+};
+use serde_json::Value;
+use veth_agent::preflight::Feature;
+use veth_tests::{Tracer, lacks, on_node, run, undisturbed};
+
+use super::{cable, places, send};
+use crate::fastpath::{By, Shape, fast_by, in_red, make_pods, pods_by};
+
+/// The ways of all packets: of each hop the place, and the verdict there.
+fn ways(lines: &[Value]) -> Result<Vec<Vec<String>>> {
+    let mut ways: Vec<(u64, Vec<String>)> = Vec::new();
+    for (line, place) in lines.iter().zip(places(lines)) {
+        let id = line["packet_id"].as_u64().with_context(|| line.to_string())?;
+        let hop = format!("{place} {}", line["verdict"].as_str().unwrap_or("-"));
+        let timed = line["since_previous_ns"].is_u64();
+        match ways.last_mut().filter(|(last, _)| *last == id) {
+            Some((_, way)) => {
+                ensure!(timed, "{line}");
+                way.push(hop);
+            }
+            None => {
+                ensure!(!timed && ways.iter().all(|(known, _)| *known != id), "{line}");
+                ways.push((id, vec![hop]));
+            }
+        }
+    }
+    Ok(ways.into_iter().map(|(_, way)| way).collect())
+}
+
+fn count(ways: &[Vec<String>], wanted: &[&str]) -> usize {
+    ways.iter().filter(|way| *way == wanted).count()
+}
+
+#[test]
+fn a_dropped_packet_has_its_way_up_to_there() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        cable(node)?;
+        let nft = "nsenter --net=/run/netns/blue nft";
+        run(&format!("{nft} add table ip t"))?;
+        run(&format!("{nft} add chain ip t c {{ type filter hook input priority 0 ; }}"))?;
+        run(&format!("{nft} add rule ip t c udp dport 5001 drop"))?;
+        run("ip -n red link set r1 mtu 3000")?;
+        let full = node.within("blue", || {
+            let socket = UdpSocket::bind("10.0.0.2:5004")?;
+            setsockopt(&socket, sockopt::RcvBuf, &1)?;
+            Ok(socket)
+        })?;
+        let _room = undisturbed()?;
+        let tracer = Tracer::start(node, "--follow -o json udp")?;
+        send(node, 5001, 3, 100)?;
+        send(node, 5003, 4, 100)?;
+        send(node, 5004, 40, 1000)?;
+        send(node, 5005, 2, 2500)?;
+        let traced = tracer.stop(node, Signal::SIGINT)?;
+        drop(full);
+        let ways = ways(&traced.json()?)?;
+        let reached = |end: &str| {
+            [
+                "red/r1 out pass".to_owned(),
+                "blue/b1 in pass".to_owned(),
+                format!("blue/b1 {end} drop"),
+            ]
+        };
+        let reached = |end: &str| count(&ways, &reached(end).each_ref().map(String::as_str));
+        ensure!(reached("netfilter_drop") == 3, "{ways:?}");
+        ensure!(reached("no_socket") == 4, "{ways:?}");
+        let full = reached("socket_rcvbuff");
+        ensure!((30..40).contains(&full), "{full} of 40: {ways:?}");
+        let oversize = ["red/r1 out pass", "red/r1 veth_oversize drop"];
+        ensure!(count(&ways, &oversize) == 2, "{ways:?}");
+        ensure!(ways.len() == 3 + 4 + 40 + 2, "{} ways: {ways:?}", ways.len());
+        let totals = traced.totals()?;
+        ensure!(totals.printed == totals.matched && traced.code == 0, "{traced:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn from_pod_to_pod_over_a_bridge() {
+    on_node(|node| {
+        make_pods(node, Shape::Bridged, "observe")?;
+        in_red("ping -q -c 1 10.0.0.3")?;
+        let tracer = Tracer::start(node, "--follow -o json icmp[0]=8")?;
+        in_red("ping -q -c 3 -i 0.1 10.0.0.3")?;
+        let traced = tracer.stop(node, Signal::SIGINT)?;
+        let ways = ways(&traced.json()?)?;
+        let whole = ["red/r1 out pass", "host/r0 in pass", "host/b0 out pass", "blue/b1 in -"];
+        ensure!(count(&ways, &whole) == 3 && ways.len() == 3, "{ways:?}");
+        Ok(())
+    });
+}
+
+/// What our own programs redirect is seen on both sides, and told.
+#[test]
+fn the_fast_path_shows() {
+    on_node(|node| {
+        let daemon = pods_by(node, Shape::Routed, By::Tc)?;
+        fast_by(node, &daemon, By::Tc)?;
+        let tracer = Tracer::start(node, "--follow -o json icmp[0]=8")?;
+        // The trace is nothing that stands in the way of the fast path.
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        in_red("ping -q -c 3 -i 0.1 10.0.0.3")?;
+        let traced = tracer.stop(node, Signal::SIGINT)?;
+        let ways = ways(&traced.json()?)?;
+        let hopped = ["red/r1 out pass", "host/r0 in redirect", "blue/b1 in -"];
+        ensure!(count(&ways, &hopped) == 3 && ways.len() == 3, "{ways:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn people_read_a_line_a_hop() {
+    on_node(|node| {
+        cable(node)?;
+        let tracer = Tracer::start(node, "--follow icmp")?;
+        run("nsenter --net=/run/netns/red ping -q -c 1 10.0.0.2")?;
+        let traced = tracer.stop(node, Signal::SIGINT)?;
+        let text = String::from_utf8(traced.out.clone())?;
+        let lines: Vec<_> = text.lines().collect();
+        ensure!(lines.len() == 4, "{text}");
+        ensure!(
+            lines[0].contains("red/r1  out #1 IP 10.0.0.1 > 10.0.0.2: ICMP echo req"),
+            "{text}"
+        );
+        let hop = lines[1].trim_start();
+        ensure!(hop.starts_with('+') && hop.ends_with(" us blue/b1 in  #1"), "{text}");
+        Ok(())
+    });
+}
