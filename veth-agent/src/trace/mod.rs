@@ -3,6 +3,8 @@
 pub mod decode;
 mod describe;
 mod filter;
+#[cfg(test)]
+mod frames;
 pub mod print;
 mod run;
 mod select;
