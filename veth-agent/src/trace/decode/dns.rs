@@ -97,7 +97,9 @@ fn records(message: &[u8], flags: u16, wanted: (u16, u16), dns: &mut Dns) -> (u1
     for (questions, answers) in fewer_answers.chain(fewer_questions) {
         let header = [flags, questions, answers, 0, 0].map(u16::to_be_bytes);
         copy.iter_mut().skip(2).zip(header.as_flattened()).for_each(|(to, from)| *to = *from);
-        if let Ok(packet) = simple_dns::Packet::parse(&copy) {
+        if let Ok(packet) = simple_dns::Packet::parse(&copy)
+            && names(&packet).all(|name| is_sent(name, &copy, message))
+        {
             let asked = packet.questions.iter().zip(&kinds);
             dns.questions = asked.map(|(asked, kind)| question(asked, *kind)).collect();
             dns.answers = packet.answers.iter().map(answer).collect();
@@ -105,6 +107,23 @@ fn records(message: &[u8], flags: u16, wanted: (u16, u16), dns: &mut Dns) -> (u1
         }
     }
     (0, 0)
+}
+
+/// Whether a name was read from what was sent, and not from what the copy has instead: a pointer may lead anywhere.
+fn is_sent(name: &Name<'_>, copy: &[u8], message: &[u8]) -> bool {
+    name.as_bytes().all(|label| {
+        // The crate borrows labels from the copy; the byte before each is its length.
+        let at = label.as_ptr().addr().saturating_sub(copy.as_ptr().addr());
+        let place = at.saturating_sub(1)..at.saturating_add(label.len());
+        copy.get(place.clone()) == message.get(place)
+    })
+}
+
+/// All names that are shown.
+fn names<'a>(packet: &'a simple_dns::Packet<'a>) -> impl Iterator<Item = &'a Name<'a>> {
+    let asked = packet.questions.iter().map(|question| &question.qname);
+    let owners = packet.answers.iter().map(|record| &record.name);
+    asked.chain(owners).chain(packet.answers.iter().filter_map(|record| target(&record.rdata)))
 }
 
 /// Which types are asked for. Those and the classes that the crate does not know, and for which it would refuse the
@@ -154,14 +173,22 @@ fn answer(record: &ResourceRecord<'_>) -> DnsAnswer {
     let data = match &record.rdata {
         RData::A(a) => Some(Ipv4Addr::from(a.address).to_string()),
         RData::AAAA(aaaa) => Some(Ipv6Addr::from(aaaa.address).to_string()),
-        RData::CNAME(target) => Some(name(&target.0)),
-        RData::NS(target) => Some(name(&target.0)),
-        RData::PTR(target) => Some(name(&target.0)),
-        RData::MX(mx) => Some(name(&mx.exchange)),
         RData::SRV(srv) => Some(format!("{}:{}", name(&srv.target), srv.port)),
-        _ => None,
+        other => target(other).map(name),
     };
     DnsAnswer { name: name(&record.name), kind: kind_name(record.rdata.type_code()), data }
+}
+
+/// The name that a record leads to.
+const fn target<'a>(data: &'a RData<'a>) -> Option<&'a Name<'a>> {
+    match data {
+        RData::CNAME(target) => Some(&target.0),
+        RData::NS(target) => Some(&target.0),
+        RData::PTR(target) => Some(&target.0),
+        RData::MX(mx) => Some(&mx.exchange),
+        RData::SRV(srv) => Some(&srv.target),
+        _ => None,
+    }
 }
 
 fn kind_name(kind: TYPE) -> String {
@@ -280,6 +307,14 @@ mod tests {
     fn names_that_turn_in_circles_are_bad() {
         let turning = frames::dns(0, [1, 0, 0, 0], &[0xc0, 12, 0, 1, 0, 1]);
         let read = read_all(&turning).map(|(dns, fault)| (dns.questions, fault));
+        assert_eq!(read, Ok((Vec::new(), Some(Fault::Bad("domain")))));
+    }
+
+    /// The copy for the crate has other counts there.
+    #[test]
+    fn names_that_point_at_the_header_are_bad() {
+        let message = frames::dns(0, [9, 0, 0, 0], &[0xc0, 5, 0, 1, 0, 1].repeat(9));
+        let read = read_all(&message).map(|(dns, fault)| (dns.questions, fault));
         assert_eq!(read, Ok((Vec::new(), Some(Fault::Bad("domain")))));
     }
 
