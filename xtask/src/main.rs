@@ -9,6 +9,7 @@ mod agent;
 mod bench;
 mod demo;
 mod docs;
+mod fuzz;
 mod process;
 mod scrape;
 mod setup;
@@ -40,6 +41,8 @@ enum Task {
     Vm(vm::Args),
     /// Write the pages of the documentation that are made from the code.
     Docs,
+    /// Feed the decoder and the printers of `trace` with frames that nobody would think of.
+    Fuzz(fuzz::Args),
     /// Load every program on each kernel, and compare what the verifier says with the table.
     Verifier(verifier::Args),
 }
@@ -61,6 +64,7 @@ fn run(task: &Task) -> Result<()> {
         Task::Demo(args) => demo::main(args),
         Task::Bench(args) => bench::main(args),
         Task::Docs => docs::main(),
+        Task::Fuzz(args) => fuzz::main(args),
         Task::Vm(args) => vm::main(args),
         Task::Verifier(args) => verifier::main(args),
     }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
     process,
@@ -141,9 +141,7 @@ fn root_runner() -> Result<Option<(String, String)>> {
     if find_command("sudo").is_none() {
         bail!("the integration tests need root, and there is no sudo: run this as root");
     }
-    let version = process::read(Command::new("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.context("rustc -vV names no host")?.to_uppercase().replace('-', "_");
+    let host = workspace::host()?.to_uppercase().replace('-', "_");
     Ok(Some((format!("CARGO_TARGET_{host}_RUNNER"), "sudo -E".to_owned())))
 }
 

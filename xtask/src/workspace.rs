@@ -24,6 +24,13 @@ pub fn cargo() -> Command {
     command
 }
 
+/// The target that the compiler compiles for when it is not told.
+pub fn host() -> Result<String> {
+    let version = process::read(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
+}
+
 /// Builds the agent as it is shipped and returns the path of its binary.
 pub fn build_agent() -> Result<PathBuf> {
     let line = "build --release --package veth-agent --bin veth-agent";

@@ -4,6 +4,8 @@ pub mod decode;
 mod describe;
 mod filter;
 mod follow;
+#[cfg(test)]
+mod frames;
 pub mod print;
 mod run;
 mod select;

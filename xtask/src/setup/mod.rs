@@ -5,6 +5,7 @@ use clap::ValueEnum;
 
 mod apt;
 mod compiler;
+mod fuzzer;
 mod libpcap;
 mod linker;
 mod tools;
@@ -28,6 +29,8 @@ pub enum Group {
     Demo,
     /// What `cargo xtask bench` runs.
     Bench,
+    /// What `cargo xtask fuzz` runs.
+    Fuzz,
     /// What `cargo xtask test` runs.
     Test,
     /// What `cargo xtask vm` runs.
@@ -54,6 +57,7 @@ pub fn install(groups: &[Group]) -> Result<()> {
             }
             Group::Demo => tools::install(tools::DEMO, apt.as_ref())?,
             Group::Bench => tools::install(tools::BENCH, apt.as_ref())?,
+            Group::Fuzz => fuzzer::install(apt.as_ref())?,
             Group::Vm => tools::install(tools::VM, apt.as_ref())?,
             Group::Test => {
                 compiler::install_lints()?;

@@ -94,3 +94,75 @@ const fn name(kind: u8, code: u8) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::frames::{self, RECEIVER, SENDER};
+
+    fn read_all(message: &[u8]) -> Result<Icmp, Fault> {
+        read(Part { bytes: message, length: message.len() as u32 })
+    }
+
+    fn message(kind: u8, code: u8, name: &'static str, length: u32) -> Icmp {
+        Icmp { version: 4, kind, code, name: Some(name), length, ..Icmp::default() }
+    }
+
+    #[test]
+    fn an_echo_has_a_number() {
+        let echo = |kind| read_all(&frames::icmp(kind, 0, [1, 2, 3, 4], &[0; 56]));
+        let numbers = Icmp { id: Some(0x0102), sequence: Some(0x0304), ..Icmp::default() };
+        let request = message(8, 0, "echo request", 64);
+        assert_eq!(echo(8), Ok(Icmp { id: numbers.id, sequence: numbers.sequence, ..request }));
+        let reply = message(0, 0, "echo reply", 64);
+        assert_eq!(echo(0), Ok(Icmp { id: numbers.id, sequence: numbers.sequence, ..reply }));
+    }
+
+    /// An error about UDP from port 40000 to 9.
+    fn error(kind: u8, code: u8, rest: [u8; 4]) -> Result<Icmp, Fault> {
+        let lost = frames::ipv4(frames::UDP, &frames::udp((40000, 9), &[]));
+        read_all(&frames::icmp(kind, code, rest, &lost))
+    }
+
+    fn lost() -> Option<Quoted> {
+        Some(Quoted {
+            source: SENDER.1.into(),
+            destination: RECEIVER.1.into(),
+            protocol: 17,
+            ports: Some((40000, 9)),
+        })
+    }
+
+    #[test]
+    fn errors_tell_what_they_are_about() {
+        let unreachable = Icmp { quoted: lost(), ..message(3, 3, "port unreachable", 36) };
+        assert_eq!(error(3, 3, [0; 4]), Ok(unreachable));
+        let too_big = message(3, 4, "fragmentation needed", 36);
+        let too_big = Icmp { quoted: lost(), mtu: Some(1400), ..too_big };
+        assert_eq!(error(3, 4, [0, 0, 0x05, 0x78]), Ok(too_big));
+        let target = Some(Ipv4Addr::new(192, 0, 2, 1).into());
+        let redirect = Icmp { quoted: lost(), target, ..message(5, 1, "redirect", 36) };
+        assert_eq!(error(5, 1, [192, 0, 2, 1]), Ok(redirect));
+    }
+
+    #[test]
+    fn an_error_that_quotes_nothing_is_still_one() {
+        let unreachable = message(3, 3, "port unreachable", 8);
+        assert_eq!(read_all(&frames::icmp(3, 3, [0; 4], &[])), Ok(unreachable));
+    }
+
+    #[test]
+    fn unknown_types_have_no_name() {
+        let read = read_all(&frames::icmp(200, 7, [0; 4], &[])).map(|icmp| (icmp.kind, icmp.name));
+        assert_eq!(read, Ok((200, None)));
+    }
+
+    #[test]
+    fn nothing_is_read_of_half_a_header() {
+        let echo = frames::icmp(8, 0, [1, 2, 3, 4], &[0; 56]);
+        for end in 0..8 {
+            let read = read(Part { bytes: &echo[..end], length: 64 });
+            assert_eq!(read, Err(Fault::Cut("icmp")), "{end} bytes");
+        }
+    }
+}

@@ -55,6 +55,15 @@ mod tests {
     }
 
     #[test]
+    fn rfc_3339_has_nine_digits_and_days_of_leap_years() {
+        assert_eq!(rfc3339(Duration::ZERO), "1970-01-01T00:00:00.000000000Z");
+        let leap_day = Duration::new(1_709_251_199, 999_999_999);
+        assert_eq!(rfc3339(leap_day), "2024-02-29T23:59:59.999999999Z");
+        assert_eq!(rfc3339(leap_day + Duration::from_nanos(1)), "2024-03-01T00:00:00.000000000Z");
+        assert_eq!(rfc3339(Duration::from_millis(1500)), "1970-01-01T00:00:01.500000000Z");
+    }
+
+    #[test]
     fn people_read_the_clock_on_their_wall() {
         let clock = Clock(TimeZone::fixed(jiff::tz::offset(-3)));
         assert_eq!(clock.time_of_day(Duration::from_secs(3600)).to_string(), "22:00:00.000000000");

@@ -158,10 +158,83 @@ impl Formatter for Plain {
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| escape::is_unsafe(*c)) {
             let (plain, from) = rest.split_at(at);
             CompactFormatter.write_string_fragment(writer, plain)?;
-            // All of them are below U+10000, so one group of four digits tells each.
-            write!(writer, "\\u{:04x}", u32::from(c))?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
             rest = from.get(c.len_utf8()..).unwrap_or_default();
         }
         CompactFormatter.write_string_fragment(writer, rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Printer, sample},
+        *,
+    };
+    use crate::trace::frames;
+
+    fn lines(sightings: &[Sighting<'_>]) -> String {
+        String::from_utf8_lossy(&sample::printed(Printer::json(), sightings)).into_owned()
+    }
+
+    fn line(sighting: Sighting<'_>) -> String {
+        lines(&[sighting])
+    }
+
+    #[test]
+    fn a_line_is_as_it_is_documented() {
+        let end = sample::end("tap1");
+        let frame = frames::ethernet(
+            frames::IPV4,
+            &frames::ipv4(frames::TCP, &frames::tcp(0x02, &[2, 4, 5, 0xb4], &[])),
+        );
+        let expected = concat!(
+            r#"{"schema_version":1,"time":"2023-11-14T22:13:20.000000007Z","netns":"orange","interface":"tap1","#,
+            r#""direction":"out","length":58,"segments":1,"verdict":null,"reason":null,"#,
+            r#""ethernet":{"source":"02:00:00:00:00:0a","destination":"02:00:00:00:00:0b","ethertype":2048},"#,
+            r#""ip":{"version":4,"source":"10.0.0.1","destination":"10.0.0.2","ttl":64,"tos":0,"protocol":6,"#,
+            r#""length":44,"payload":24,"id":4660,"dont_fragment":true},"#,
+            r#""tcp":{"source_port":40000,"destination_port":80,"flags":["syn"],"sequence":1000,"#,
+            r#""acknowledgment":2000,"window":512,"length":0,"options":{"mss":1460}},"mark":0,"pod":null}"#,
+            "\n"
+        );
+        assert_eq!(line(sample::outgoing(&end, &frame)), expected);
+    }
+
+    #[test]
+    fn a_drop_where_no_end_is_to_be_made_out() {
+        let expected = concat!(
+            r#"{"schema_version":1,"time":"2023-11-14T22:13:20.000000007Z","packet_id":3,"netns":null,"#,
+            r#""interface":null,"direction":null,"length":0,"segments":1,"verdict":"drop","reason":"no_socket","#,
+            r#""place":"udp_rcv+0x1f","fault":{"kind":"bad","layer":"ether"},"mark":0,"pod":null}"#,
+            "\n"
+        );
+        assert_eq!(line(sample::dropped(None, &[])), expected);
+    }
+
+    #[test]
+    fn names_come_back_as_they_were_and_do_nothing_to_a_terminal() {
+        let name = "a\"\\\u{1b}[31m\n\u{9b}\u{202e}\u{61c}\u{2028}\u{e0041}ä";
+        let end = sample::end(name);
+        let line = line(sample::outgoing(&end, &[]));
+        let spelled = r#""interface":"a\"\\\u001b[31m\n\u009b\u202e\u061c\u2028\udb40\udc41ä","#;
+        assert!(line.contains(spelled), "{line}");
+        let parsed = serde_json::from_str::<serde_json::Value>(&line).ok();
+        assert_eq!(parsed.as_ref().and_then(|it| it["interface"].as_str()), Some(name));
+    }
+
+    #[test]
+    fn each_packet_has_a_line() {
+        let end = sample::end("tap1");
+        let all = frames::all();
+        let sightings: Vec<_> =
+            all.iter().map(|(_, frame)| sample::outgoing(&end, frame)).collect();
+        let text = lines(&sightings);
+        assert_eq!(text.lines().count(), all.len());
+        for line in text.lines() {
+            assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+        }
     }
 }

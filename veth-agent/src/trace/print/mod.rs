@@ -5,6 +5,8 @@ mod clock;
 mod escape;
 mod json;
 mod pcapng;
+#[cfg(test)]
+mod sample;
 mod summary;
 mod text;
 

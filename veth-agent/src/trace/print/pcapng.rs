@@ -179,3 +179,130 @@ fn end_block(begin: usize, out: &mut Vec<u8>) {
     }
     out.extend(length);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Printer, sample},
+        *,
+    };
+
+    fn file(snaplen: u32, sightings: &[Sighting<'_>]) -> Vec<u8> {
+        sample::printed(Printer::pcapng(PcapNg::new(snaplen)), sightings)
+    }
+
+    /// The bytes of words and texts.
+    fn bytes(parts: &[&[u8]]) -> Vec<u8> {
+        parts.concat()
+    }
+
+    #[test]
+    fn a_file_begins_with_a_section() {
+        let name = concat!("veth-agent ", env!("CARGO_PKG_VERSION"));
+        let mut option = bytes(&[&[4, 0, name.len() as u8, 0], name.as_bytes()]);
+        option.resize(option.len().next_multiple_of(4), 0);
+        let length = (12 + 16 + option.len() as u32 + 4).to_le_bytes();
+        let section = bytes(&[
+            &[0x0a, 0x0d, 0x0d, 0x0a],
+            &length,
+            &[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0],
+            &[0xff; 8],
+            &option,
+            &[0; 4],
+            &length,
+        ]);
+        assert_eq!(file(128, &[]), section);
+    }
+
+    /// What stands behind the section.
+    fn blocks(snaplen: u32, sightings: &[Sighting<'_>]) -> Vec<u8> {
+        file(snaplen, sightings).split_off(file(snaplen, &[]).len())
+    }
+
+    const TAP1: &[u8] = &[
+        1, 0, 0, 0, 44, 0, 0, 0, // Interface description.
+        1, 0, 0, 0, 16, 0, 0, 0, // Ethernet, of which 16 bytes are kept.
+        2, 0, 8, 0, b'o', b'r', b'a', b'n', b'g', b'e', b'/', b'a', // Name.
+        9, 0, 1, 0, 9, 0, 0, 0, // Nanoseconds.
+        0, 0, 0, 0, 44, 0, 0, 0,
+    ];
+
+    #[test]
+    fn an_interface_comes_before_its_first_packet() {
+        let (end, frame) = (sample::end("a"), [7; 17]);
+        let packet: &[u8] = &[
+            6, 0, 0, 0, 60, 0, 0, 0, // Enhanced packet.
+            0, 0, 0, 0, // The first interface.
+            0xfe, 0x9c, 0x97, 0x17, 0x07, 0x00, 0x2a,
+            0x36, // 1700000000000000007 ns: high, low.
+            16, 0, 0, 0, 17, 0, 0, 0, // Kept, and sent.
+            7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, // The frame.
+            2, 0, 4, 0, 2, 0, 0, 0, // Outbound.
+            0, 0, 0, 0, 60, 0, 0, 0,
+        ];
+        let sighting = sample::outgoing(&end, &frame);
+        let twice = [sighting.clone(), sighting];
+        assert_eq!(blocks(16, &twice), bytes(&[TAP1, packet, packet]));
+    }
+
+    #[test]
+    fn a_drop_is_a_comment_and_an_odd_frame_is_padded() {
+        let end = sample::end("a");
+        let packet: &[u8] = &[
+            6, 0, 0, 0, 92, 0, 0, 0, 0, 0, 0, 0, // Enhanced packet of the first interface.
+            0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, // Time, kept, and sent.
+            7, 7, 7, 7, 7, 0, 0, 0, // The frame.
+            1, 0, 30, 0, // Comment.
+        ];
+        let comment = b"drop no_socket at udp_rcv+0x1f\0\0";
+        let number: &[u8] = &[
+            5, 0, 8, 0, 3, 0, 0, 0, 0, 0, 0, 0, // Number of the packet.
+            0, 0, 0, 0, 92, 0, 0, 0,
+        ];
+        let packet = bytes(&[packet, comment, number]);
+        let sighting =
+            Sighting { time: std::time::Duration::ZERO, ..sample::dropped(Some(&end), &[7; 5]) };
+        assert_eq!(blocks(16, &[sighting]), bytes(&[TAP1, &packet]));
+    }
+
+    #[test]
+    fn each_end_has_an_interface_and_nowhere_has_one_too() {
+        let (a, b) = (sample::end("a"), sample::end("b"));
+        let all = [
+            sample::outgoing(&a, &[]),
+            sample::outgoing(&b, &[]),
+            sample::dropped(None, &[]),
+            sample::outgoing(&a, &[]),
+        ];
+        let mut rest = &blocks(16, &all)[..];
+        let mut kinds = Vec::new();
+        while let Some(&[kind, _, _, _, length, _, _, _, interface, ..]) = rest.first_chunk::<12>()
+        {
+            kinds.push((u32::from(kind), if kind == 6 { Some(interface) } else { None }));
+            rest = &rest[usize::from(length)..];
+        }
+        let (interface, packet) = ((INTERFACE, None), |number| (PACKET, Some(number)));
+        let expected =
+            [interface, packet(0), interface, packet(1), interface, packet(2), packet(0)];
+        assert_eq!(kinds, expected);
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_ends_with_a_whole_character() {
+        let long = "ä".repeat(600);
+        assert_eq!(limited(&long).len(), 1024);
+        let odd = format!("x{long}");
+        assert_eq!(limited(&odd).len(), 1023);
+        assert_eq!(limited("short"), b"short");
+    }
+
+    #[test]
+    fn a_packet_is_never_shorter_than_what_is_kept_of_it() {
+        let end = sample::end("a");
+        let sighting = Sighting { length: 3, ..sample::outgoing(&end, &[7; 8]) };
+        let blocks = blocks(16, &[sighting]);
+        let lengths = &blocks[TAP1.len() + 20..][..8];
+        assert_eq!(lengths, [8, 0, 0, 0, 8, 0, 0, 0]);
+    }
+}

@@ -154,3 +154,94 @@ fn context(sighting: &Sighting<'_>, packet: &Packet, out: &mut Vec<u8>) -> io::R
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Printer, sample},
+        *,
+    };
+    use crate::trace::frames;
+
+    fn ping() -> Vec<u8> {
+        let ping = frames::icmp(8, 0, [0, 1, 0, 2], &[0; 56]);
+        frames::ethernet(frames::IPV4, &frames::ipv4(frames::ICMP, &ping))
+    }
+
+    fn lines(detail: Detail, colour: bool, sightings: &[Sighting<'_>]) -> String {
+        let text = Text::new(detail, colour, Clock::utc());
+        String::from_utf8_lossy(&sample::printed(Printer::text(text), sightings)).into_owned()
+    }
+
+    #[test]
+    fn a_line_tells_when_where_and_what() {
+        let (end, ping) = (sample::end("tap1"), ping());
+        let line = "22:13:20.000000007 orange/tap1 out IP 10.0.0.1 > 10.0.0.2: ICMP echo request, id 1, seq 2, length 64\n";
+        assert_eq!(lines(Detail::Compact, false, &[sample::outgoing(&end, &ping)]), line);
+    }
+
+    #[test]
+    fn a_drop_tells_why_first() {
+        let (end, ping) = (sample::end("tap1"), ping());
+        let line = lines(Detail::Compact, false, &[sample::dropped(Some(&end), &ping)]);
+        let begin =
+            "22:13:20.000000007 orange/tap1 #3 drop no_socket at udp_rcv+0x1f: IP 10.0.0.1 > ";
+        assert!(line.starts_with(begin), "{line}");
+        let nowhere = lines(Detail::Compact, false, &[sample::dropped(None, &[])]);
+        let expected = "22:13:20.000000007 ? #3 drop no_socket at udp_rcv+0x1f: Ethernet, length 0 [bad ether]\n";
+        assert_eq!(nowhere, expected);
+    }
+
+    #[test]
+    fn what_passes_tells_so_last() {
+        let (end, ping) = (sample::end("tap1"), ping());
+        let passed = Sighting {
+            verdict: Some(Verdict::Redirect),
+            direction: Some(Direction::In),
+            segments: 3,
+            gso_size: Some(1448),
+            ..sample::outgoing(&end, &ping)
+        };
+        let line = lines(Detail::Compact, false, std::slice::from_ref(&passed));
+        assert!(line.ends_with(", length 64, 3 segments, redirect\n"), "{line}");
+        assert!(line.contains(" orange/tap1 in  IP "), "{line}");
+        let wide = lines(Detail::Wide, false, &[passed]);
+        assert!(wide.ends_with(", length 64, 3 segments of 1448, redirect, ttl 64\n"), "{wide}");
+    }
+
+    #[test]
+    fn wide_tells_where_the_packet_is_and_whose_it_is() {
+        let (end, peer, process, ping) =
+            (sample::end("tap1"), sample::end("tap2\u{202e}"), sample::process(), ping());
+        let sighting = Sighting {
+            peer: Some(&peer),
+            mtu: Some(1500),
+            mark: 0x1f,
+            process: Some(&process),
+            ..sample::outgoing(&end, &ping)
+        };
+        let line = lines(Detail::Wide, false, &[sighting]);
+        let expected =
+            ", ttl 64, mtu 1500, peer orange/tap2\\u{202e}, mark 0x1f, \\u{1b}[31mred\\n[42]\n";
+        assert!(line.ends_with(expected), "{line}");
+    }
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let (short, long, ping) = (sample::end("a"), sample::end("tap1234567"), ping());
+        let both = [sample::outgoing(&long, &ping), sample::outgoing(&short, &ping)];
+        let text = lines(Detail::Compact, false, &both);
+        let columns: Vec<_> = text.lines().map(|line| line.find(" out ")).collect();
+        assert_eq!(columns, [Some(36), Some(36)], "{text}");
+    }
+
+    #[test]
+    fn colours_are_ended() {
+        let (end, ping) = (sample::end("tap1"), ping());
+        let line = lines(Detail::Compact, true, &[sample::outgoing(&end, &ping)]);
+        let begin = "\x1b[2m22:13:20.000000007\x1b[0m orange/tap1 \x1b[36mout\x1b[0m IP ";
+        assert!(line.starts_with(begin), "{line}");
+        let line = lines(Detail::Compact, true, &[sample::dropped(Some(&end), &ping)]);
+        assert!(line.contains("\x1b[1;31mdrop no_socket at udp_rcv+0x1f\x1b[0m: IP "), "{line}");
+    }
+}

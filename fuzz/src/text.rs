@@ -1,0 +1,30 @@
+//! Lines for people.
+
+use veth_agent::trace::{Clock, Detail, Printer, Sighting, Text, decode::Packet};
+
+use crate::{harmless::one_line, printed};
+
+/// No line is longer than this: eight names of DNS, each byte as four, and five of the kernel's, each as eight.
+const LONGEST: usize = 8 * 4 * 256 + 5 * 8 * 256 + 1024;
+
+pub fn check(sighting: &Sighting<'_>, packet: &Packet) {
+    for detail in [Detail::Compact, Detail::Wide] {
+        let print = |colour| {
+            let text = Text::new(detail, colour, Clock::utc());
+            printed(Printer::text(text), sighting.end, &[sighting])
+        };
+        let plain = print(false);
+        let line = one_line(&plain);
+        assert!(line.starts_with("22:13:20.000000007 "), "{line}");
+        assert!(line.len() <= LONGEST, "{} bytes: {line}", line.len());
+        assert_eq!(line.contains("[|") || line.contains("[bad "), packet.fault.is_some(), "{line}");
+        assert_eq!(without_colour(&print(true)), plain, "colours change nothing but colours");
+    }
+}
+
+/// Leaves out what begins and ends a colour.
+fn without_colour(line: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(line);
+    let codes = ["\x1b[2m", "\x1b[36m", "\x1b[32m", "\x1b[1;31m", "\x1b[0m"];
+    codes.iter().fold(text.into_owned(), |text, code| text.replace(code, "")).into_bytes()
+}
