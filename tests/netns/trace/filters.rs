@@ -132,7 +132,7 @@ fn replay(node: &Node, frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
 fn by_tcpdump(capture: &Path, expression: &str) -> Result<Vec<Vec<u8>>> {
     let out = capture.with_extension("out");
     let mut tcpdump = Command::new("tcpdump");
-    tcpdump.arg("-r").arg(capture).arg("-w").arg(&out).arg(expression);
+    tcpdump.args(["-Z", "root"]).arg("-r").arg(capture).arg("-w").arg(&out).arg(expression);
     let done = tcpdump.output().context("tcpdump")?;
     ensure!(done.status.success(), "{expression}: {done:?}");
     frames_of(&out)

@@ -22,7 +22,13 @@ pub fn write_pcap(file: &Path, frames: &[Vec<u8>]) -> Result<()> {
 pub fn frames_of(file: &Path) -> Result<Vec<Vec<u8>>> {
     let converted = file.with_extension("converted");
     let mut convert = Command::new("tcpdump");
-    convert.arg("-r").arg(file).arg("-w").arg(&converted).args(["-s", "65535"]);
+    convert
+        .args(["-Z", "root"])
+        .arg("-r")
+        .arg(file)
+        .arg("-w")
+        .arg(&converted)
+        .args(["-s", "65535"]);
     let done = convert.output().context("tcpdump")?;
     ensure!(done.status.success(), "{done:?}");
     let bytes = fs::read(converted)?;

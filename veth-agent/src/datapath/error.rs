@@ -86,7 +86,7 @@ pub enum DatapathError {
     #[error("eBPF programs cannot be loaded: {}; CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed", chain(.0))]
     Load(Box<EbpfError>),
     /// A program could not be loaded or pinned.
-    #[error("eBPF program {name}: {}", chain(.source))]
+    #[error("eBPF program {name}: {}", why_not_loaded(.source))]
     Program {
         /// Which.
         name: &'static str,
@@ -96,6 +96,18 @@ pub enum DatapathError {
     /// An object that is built into the agent lacks something.
     #[error("the built-in eBPF object has no {0}; this build is broken")]
     Missing(&'static str),
+}
+
+/// Of a verifier's log, the line that says what it does not like; all of it is for `--log-level debug`.
+fn why_not_loaded(error: &ProgramError) -> String {
+    let ProgramError::LoadError { io_error, verifier_log } = error else { return chain(error) };
+    tracing::debug!(log = %verifier_log, "what the verifier says");
+    let log = verifier_log.to_string();
+    let counts = |line: &&str| line.starts_with("processed ") || line.trim().is_empty();
+    match log.lines().rev().find(|line| !counts(line)) {
+        Some(line) => format!("the kernel refuses it: {io_error}: {}", line.trim()),
+        None => format!("the kernel refuses it: {io_error}"),
+    }
 }
 
 /// Why a hook of an end has no program of ours.
