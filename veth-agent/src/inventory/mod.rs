@@ -1,6 +1,8 @@
 //! What is there: namespaces, links and the pairs that join them.
 
 mod bridges;
+#[cfg(test)]
+pub mod crafted;
 mod discover;
 mod join;
 mod pairs;
