@@ -40,6 +40,7 @@ const COMMANDS: &[&str] = &[
     "mv",
     "nft",
     "iptables-legacy",
+    "iptables-nft",
     "iptables-legacy-save",
     "ip6tables-legacy-save",
     "nsenter",
@@ -80,6 +81,7 @@ const MODULES: &[&str] = &[
     "nf_tables",
     "nft_chain_nat",
     "nft_nat",
+    "nft_compat",
     "iptable_filter",
     "br_netfilter",
     "vxlan",
@@ -87,6 +89,7 @@ const MODULES: &[&str] = &[
     "ip_gre",
     "ipip",
     "wireguard",
+    "vrf",
 ];
 
 /// Packs the commands, our own binaries (from, to) and the job.
