@@ -12,7 +12,7 @@ mod tunnel;
 mod watch;
 
 pub use bridges::Bridge;
-pub use discover::{Change, Depth, DiscoverError, Inventory, snapshot};
+pub use discover::{Change, Depth, DiscoverError, Inventory, numbers, snapshot};
 pub use pairs::{Pair, PairState};
 pub use read::{link as read_link, read_routes};
 pub use snapshot::{

@@ -1,4 +1,5 @@
 //! What the graph says of small pictures. 1 is the host.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test may fail so")]
 
 use super::{Graph, Kind, Mismatch, by_end, exits, mismatches, overloaded, takes};
 use crate::{
@@ -77,8 +78,9 @@ fn of_two_ends_the_larger_one_sends_too_much() {
         sender: end(2, 2),
         sends: 1500,
     };
-    assert_eq!(mismatches(&cable(1500, 1400, &[])), [found.clone()]);
-    assert_eq!(by_end(&[found]), [(end(2, 2), Kind::Peer)].into());
+    let found = [found];
+    assert_eq!(mismatches(&cable(1500, 1400, &[])), found);
+    assert_eq!(by_end(&found), [(end(2, 2), Kind::Peer)].into());
     let back = mismatches(&cable(1399, 1400, &[]));
     assert_eq!(back.iter().map(|it| (it.end, it.sends)).collect::<Vec<_>>(), [(end(3, 2), 1400)]);
 }
@@ -161,9 +163,11 @@ fn a_host_sends_on_what_its_narrowest_way_out_takes() {
     let uplink = [end(2, 2), end(3, 2)].map(|it| (Kind::Uplink, it, 1500, end(1, 9), 1400));
     assert_eq!(limited().says(), uplink);
     // Who has another gateway, none, or a route that knows, does not come that way.
-    for route in
-        ["0.0.0.0/0 via 10.0.0.7 dev 2", "10.0.0.0/8 dev 2", "0.0.0.0/0 via 10.0.0.1 dev 2 mtu 1400"]
-    {
+    for route in [
+        "0.0.0.0/0 via 10.0.0.7 dev 2",
+        "10.0.0.0/8 dev 2",
+        "0.0.0.0/0 via 10.0.0.1 dev 2 mtu 1400",
+    ] {
         let routes = vec!["10.0.0.0/24 dev 2", route];
         assert_eq!(Bridged { routes, ..limited() }.says(), [], "{route}");
     }
@@ -176,7 +180,7 @@ fn a_host_sends_on_what_its_narrowest_way_out_takes() {
 
 /// A tunnel of 50 bytes, with its MTU.
 fn tunnel(mtu: u32, lower: Option<u32>, remote: Option<&str>) -> Link {
-    let remote = remote.map(|remote| remote.parse().unwrap_or_else(|_| panic!("{remote}")));
+    let remote = remote.map(|remote| remote.parse().unwrap());
     Link {
         lower: lower.map(IfIndex),
         tunnel: Some(Tunnel { overhead: 50, remote }),

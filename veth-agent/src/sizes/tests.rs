@@ -5,12 +5,9 @@ use std::collections::BTreeSet;
 use veth_common::{fastpath::address_of, mtu::AddressKey};
 
 use super::{addresses, limits};
-use crate::{
-    inventory::{
-        LinkKind, Snapshot,
-        crafted::{self, end, link, netns, port},
-    },
-    types::NetnsCookie,
+use crate::inventory::{
+    LinkKind, Snapshot,
+    crafted::{self, end, link, netns, port},
 };
 
 /// Two pods on a bridge, a third that is routed, and an end whose peer cannot be seen.
