@@ -97,3 +97,26 @@ fn two_pods_share_a_mac() {
         answers_soon(node, "red", "10.0.0.3", 56)
     });
 }
+
+/// A bridge keeps what is sent to the MAC of one of its ports, be it the pod's own or another's.
+fn has_the_mac_of(port: &'static str) {
+    on_node(move |node| {
+        bridged(node)?;
+        let mac = mac_text("red", "red1")?;
+        run(&format!("ip link set {port} address {mac}"))?;
+        ensure!(!answers("blue", "10.0.0.2", 56)?);
+        let what = cured(node, "duplicate-mac", "red/red1")?.what;
+        ensure!(what.contains(&format!("host/{port}")), "{what}");
+        answers_soon(node, "blue", "10.0.0.2", 56)
+    });
+}
+
+#[test]
+fn a_pod_has_the_mac_of_its_own_port() {
+    has_the_mac_of("red0");
+}
+
+#[test]
+fn a_pod_has_the_mac_of_another_port() {
+    has_the_mac_of("blue0");
+}

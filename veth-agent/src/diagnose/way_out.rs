@@ -68,7 +68,9 @@ pub fn wanted<'a>(case: &Case<'a>, end: &End<'a>, ipv4: bool) -> Option<WayOut> 
     let has_default = |netns: &Namespace| {
         netns.routes.iter().any(|route| route.is_default() && of_family(&route.to))
     };
+    // Modules of tunnels put links that are down into every namespace (`fb_tunnels_only_for_init_net`).
     let links = end.netns.links.values().filter(|link| link.kind != LinkKind::Loopback);
+    let links = links.filter(|link| link.admin_up || link.index == end.link.index);
     if end.serves_another() || links.count() != 1 || has_default(end.netns) {
         return None;
     }

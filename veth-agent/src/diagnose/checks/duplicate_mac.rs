@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    diagnose::{Case, Finding},
+    diagnose::{Case, End, Finding},
+    inventory::Bridge,
     types::{EndId, MacAddr},
 };
 
@@ -11,16 +12,41 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut shared: BTreeSet<(MacAddr, BTreeSet<EndId>)> = BTreeSet::new();
     let mut taken = BTreeSet::new();
     for segment in case.layer_two() {
-        let mut owners: BTreeMap<MacAddr, BTreeSet<EndId>> = BTreeMap::new();
-        for end in segment {
-            if let Some(mac) = end.link.mac {
-                owners.entry(mac).or_default().insert(end.id);
-                taken.insert(mac);
-            }
-        }
+        let owners = by_mac(segment);
+        taken.extend(owners.keys().copied());
         shared.extend(owners.into_iter().filter(|(_, owners)| owners.len() > 1));
     }
+    for bridge in &case.bridges {
+        let ports = bridge.ports().filter_map(|port| case.end(bridge.netns.end(port.index)));
+        let ports = by_mac(ports);
+        taken.extend(ports.keys().copied());
+        shared.extend(taken_by_ports(case, bridge, &ports));
+    }
     shared.iter().filter_map(|(mac, owners)| finding(case, *mac, owners, &taken)).collect()
+}
+
+fn by_mac<'a>(links: impl IntoIterator<Item = End<'a>>) -> BTreeMap<MacAddr, BTreeSet<EndId>> {
+    let mut owners: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for link in links {
+        if let Some(mac) = link.link.mac {
+            owners.entry(mac).or_default().insert(link.id);
+        }
+    }
+    owners
+}
+
+/// Who has the MAC of a port: a bridge keeps to itself what is sent to those (`BR_FDB_LOCAL`).
+fn taken_by_ports(
+    case: &Case<'_>,
+    bridge: &Bridge<'_>,
+    ports: &BTreeMap<MacAddr, BTreeSet<EndId>>,
+) -> Vec<(MacAddr, BTreeSet<EndId>)> {
+    let far = bridge.far_ends(case.snapshot).filter_map(|(_, far)| case.end(far));
+    let taken = far.filter_map(|far| {
+        let (mac, owners) = ports.get_key_value(&far.link.mac?)?;
+        Some((*mac, owners.iter().copied().chain([far.id]).collect()))
+    });
+    taken.collect()
 }
 
 fn finding(
