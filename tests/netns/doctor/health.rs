@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use veth_tests::{
-    Agent, agent, built_with, cured, doctor, healthy, on_node, patient, run, skipped,
+    Agent, agent, alone, built_with, cured, doctor, healthy, on_node, patient, run, skipped,
 };
 
 use super::{answers_soon, apply, bridged, direct, routed, uplink};
@@ -254,6 +254,7 @@ fn a_thousand_healthy_pairs() {
             run(&format!("ip -n p{pod} -batch {}", inside.display()))?;
         }
         healthy(node)?;
+        let _alone = alone()?;
         let mut times = Vec::new();
         for _ in 0..5 {
             let started = Instant::now();

@@ -1,14 +1,23 @@
 //! Faults of what ends have in common: a bridge, addresses, MACs.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use veth_tests::{cured, mac_text, on_node, run};
 
 use super::{answers, answers_soon, bridged, direct};
 
+const SOON: Duration = Duration::from_secs(20);
+
 #[test]
 fn a_port_that_does_not_forward() {
     on_node(|node| {
         bridged(node)?;
+        // News of the carrier, which may be late, would let it forward again.
+        node.eventually("the bridge has heard of the carrier", SOON, || {
+            let shown = run("ip -br link show dev red0")?.stdout;
+            Ok((shown.split_whitespace().nth(1) == Some("UP")).then_some(()))
+        })?;
         run("bridge link set dev red0 state 0")?;
         ensure!(!answers("red", "10.0.0.3", 56)?);
         let finding = cured(node, "port-state", "host/red0")?;
@@ -76,7 +85,7 @@ fn duplicate_address_detection_has_failed() {
         direct(node)?;
         run("ip -n orange addr add fd00::2/64 dev tap1 nodad")?;
         run("ip -n green addr add fd00::2/64 dev tap2")?;
-        node.eventually("the kernel notices", std::time::Duration::from_secs(20), || {
+        node.eventually("the kernel notices", SOON, || {
             let shown = run("ip -n green -6 addr show dev tap2 dadfailed")?.stdout;
             Ok(shown.contains("fd00::2").then_some(()))
         })?;

@@ -9,20 +9,31 @@ use crate::{
 };
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
-    let mut shared: BTreeSet<(MacAddr, BTreeSet<EndId>)> = BTreeSet::new();
+    let mut shared: Vec<(MacAddr, BTreeSet<EndId>)> = Vec::new();
     let mut taken = BTreeSet::new();
     for segment in case.layer_two() {
         let owners = by_mac(segment);
         taken.extend(owners.keys().copied());
-        shared.extend(owners.into_iter().filter(|(_, owners)| owners.len() > 1));
+        let several = owners.into_iter().filter(|(_, owners)| owners.len() > 1);
+        several.for_each(|found| merge(&mut shared, found));
     }
     for bridge in &case.bridges {
         let ports = bridge.ports().filter_map(|port| case.end(bridge.netns.end(port.index)));
         let ports = by_mac(ports);
         taken.extend(ports.keys().copied());
-        shared.extend(taken_by_ports(case, bridge, &ports));
+        let taken = taken_by_ports(case, bridge, &ports).into_iter();
+        taken.for_each(|found| merge(&mut shared, found));
     }
     shared.iter().filter_map(|(mac, owners)| finding(case, *mac, owners, &taken)).collect()
+}
+
+/// A bridge has the MAC of one of its ports: who shares it with both is told of once.
+fn merge(shared: &mut Vec<(MacAddr, BTreeSet<EndId>)>, (mac, owners): (MacAddr, BTreeSet<EndId>)) {
+    let same = shared.iter_mut().find(|known| known.0 == mac && !known.1.is_disjoint(&owners));
+    match same {
+        Some((_, known)) => known.extend(owners),
+        None => shared.push((mac, owners)),
+    }
 }
 
 fn by_mac<'a>(links: impl IntoIterator<Item = End<'a>>) -> BTreeMap<MacAddr, BTreeSet<EndId>> {
@@ -64,7 +75,22 @@ fn finding(
         .because(format!("{} owners on one segment", owners.len()), "IFLA_ADDRESS")
         .mended_by(case.ip(end.netns, &command));
     finding.others.extend(owners);
-    Some(finding)
+    Some(forgotten(case, mac, &end, finding))
+}
+
+/// Who has learned the MAC goes on sending to it for a while (`base_reachable_time_ms`), unless told.
+fn forgotten(case: &Case<'_>, mac: MacAddr, end: &End<'_>, finding: Finding) -> Finding {
+    let mut finding = finding;
+    for (cookie, facts) in case.facts {
+        let Some(netns) = case.snapshot.namespaces.get(cookie) else { continue };
+        let learned = facts.neighbours.iter().filter(|it| it.mac == Some(mac));
+        for neighbour in learned.filter(|it| end.has(it.address)) {
+            let Some(link) = case.end(netns.end(neighbour.dev)) else { continue };
+            let command = format!("neighbour flush to {} dev {}", neighbour.address, link.word());
+            finding = finding.mended_by(case.ip(netns, &command));
+        }
+    }
+    finding
 }
 
 /// A locally administered MAC (IEEE 802, 8.2.2) that nobody seen here has.
