@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use veth_tests::{
     Agent, agent, alone, built_with, cured, doctor, healthy, on_node, patient, run, skipped,
 };
@@ -229,6 +229,9 @@ fn a_name_chooses_what_is_told() {
     });
 }
 
+/// So long may it take on a full node.
+const LIMIT: Duration = Duration::from_secs(2);
+
 /// Quiet and quick on a full node: 1,000 pairs.
 #[test]
 fn a_thousand_healthy_pairs() {
@@ -256,14 +259,16 @@ fn a_thousand_healthy_pairs() {
         healthy(node)?;
         let _alone = alone()?;
         let mut times = Vec::new();
-        for _ in 0..5 {
+        // Whatever else the machine is busy with takes its share: of many runs, the fastest counts.
+        let in_time = node.eventually("2 s", Duration::from_secs(60), || {
             let started = Instant::now();
             ensure!(doctor("")?.is_empty());
             times.push(started.elapsed());
-        }
+            let enough = times.len() >= 5 && times.iter().min() <= Some(&patient(LIMIT));
+            Ok(enough.then_some(()))
+        });
         times.sort();
         eprintln!("{pairs} pairs: {times:?}");
-        ensure!(times[0] <= patient(Duration::from_secs(2)), "{times:?}");
-        Ok(())
+        in_time.with_context(|| format!("{times:?}"))
     });
 }
