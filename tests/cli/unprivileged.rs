@@ -136,3 +136,34 @@ fn programs_that_cannot_be_seen_are_not_shown_as_none() {
         Ok(())
     });
 }
+
+/// Nothing is concluded from what cannot be seen: not that it is gone, nor that it leaks.
+#[test]
+fn doctor_tells_what_it_could_not_see() {
+    on_node(|node| {
+        open_the_door(node)?;
+        let file = node.file("t.yaml", TOPOLOGY)?;
+        let applied = agent(&format!("apply -f {}", file.display()))?;
+        ensure!(applied.code == 0, "{applied:?}");
+        run("ip -n orange link set tap2 down")?;
+        let text = as_nobody(node, "doctor")?;
+        civil(&text)?;
+        ensure!(
+            text.code == 3 && text.stdout.contains("host/tap1 has no carrier (likely)"),
+            "{text:?}"
+        );
+        ensure!(!text.stdout.contains("link del"), "{text:?}");
+        let told = |line: &str| line.contains("/run/netns/orange") && line.contains("root");
+        ensure!(text.stderr.lines().any(told), "{text:?}");
+        let json = as_nobody(node, "doctor -o json")?;
+        let document: serde_json::Value = serde_json::from_str(&json.stdout)?;
+        let unread = document["unread"].as_array().context("no list")?;
+        ensure!(unread.iter().any(|it| it.to_string().contains("/run/netns/orange")), "{json:?}");
+        let asked = as_nobody(node, "doctor orange")?;
+        ensure!(asked.code == 1 && asked.stdout.is_empty(), "{asked:?}");
+        ensure!(asked.stderr.contains("is not known"), "{asked:?}");
+        // One that is seen is told of.
+        ensure!(as_nobody(node, "doctor host")?.code == 3);
+        Ok(())
+    });
+}

@@ -79,6 +79,15 @@ pairs:
         becomes(node, &daemon, ("red", "red1"), &["uplink"])?;
         run("ip -n red route replace default via 10.0.0.1 mtu 1400")?;
         becomes(node, &daemon, ("red", "red1"), &[])?;
+
+        // So are tunnels: this one leaves 1,350 bytes, and then its routes go.
+        run("ip link add tun7 type vxlan id 7 dstport 4789 remote 10.9.0.2 dev up0")?;
+        run("ip link set tun7 mtu 1350 up")?;
+        run("ip route add 10.8.0.0/16 dev tun7")?;
+        becomes(node, &daemon, ("red", "red1"), &["uplink"])?;
+        run("ip link del tun7")?;
+        becomes(node, &daemon, ("red", "red1"), &[])?;
+
         run("ip -n red route add 10.7.0.0/16 via 10.0.0.1 mtu 9000")?;
         becomes(node, &daemon, ("red", "red1"), &["route"])?;
         run("ip -n red route del 10.7.0.0/16")?;

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Node, Output, Page, command::collect, commander, patient};
+use crate::{Node, Output, Page, command::collect, commander, patient, refused::refuse_tracing};
 
 /// The binary under test: `VETH_AGENT`, else the one that cargo built beside the tests.
 ///
@@ -39,9 +39,23 @@ pub fn agent_path() -> &'static Path {
 /// # Errors
 /// When it cannot be started.
 pub fn agent(arguments: &str) -> Result<Output> {
+    collect(command(arguments))
+}
+
+/// The same where the kernel refuses tracing.
+///
+/// # Errors
+/// As [`agent`].
+pub fn agent_untraced(arguments: &str) -> Result<Output> {
+    let mut command = command(arguments);
+    refuse_tracing(&mut command);
+    collect(command)
+}
+
+fn command(arguments: &str) -> Command {
     let mut command = Command::new(agent_path());
     command.args(arguments.split_whitespace());
-    collect(command)
+    command
 }
 
 /// A running daemon.
@@ -57,12 +71,21 @@ impl Agent {
     /// # Errors
     /// When it does not start or does not become ready.
     pub fn start(node: &Node, arguments: &str) -> Result<Self> {
-        let mut command = Command::new(agent_path());
-        command
-            .args(["run", "--listen", "127.0.0.1:0"])
-            .args(arguments.split_whitespace())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped());
+        Self::begin(node, command(&format!("run --listen 127.0.0.1:0 {arguments}")))
+    }
+
+    /// The same where the kernel refuses tracing.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_untraced(node: &Node) -> Result<Self> {
+        let mut command = command("run --listen 127.0.0.1:0");
+        refuse_tracing(&mut command);
+        Self::begin(node, command)
+    }
+
+    fn begin(node: &Node, mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = commander::spawn(command)?;
         let stderr = child.stderr.take().context("no stderr")?;
         let said = Arc::new(Mutex::new(String::new()));

@@ -16,6 +16,7 @@ mod page;
 mod patience;
 mod picture;
 mod raw;
+mod refused;
 mod stats;
 mod status;
 mod tracer;
@@ -25,7 +26,7 @@ mod xdp;
 /// Where the agent's pins of this ABI are.
 pub const PINS: &str = "/sys/fs/bpf/veth-agent/v3";
 
-pub use agent::{Agent, agent, agent_path};
+pub use agent::{Agent, agent, agent_path, agent_untraced};
 pub use background::{Background, Unnamed};
 pub use capture::Capture;
 pub use command::{Output, run, shell, try_run};
@@ -42,4 +43,4 @@ pub use stats::{LinkStats, link_stats};
 pub use status::{StatusHook, status_document, status_hooks};
 pub use tracer::{Totals, Traced, Tracer};
 pub use traffic::{Streamed, alone, tcp_bulk, tcp_until, udp_both_ways, undisturbed};
-pub use xdp::{NextProgram, XdpPass, XdpRedirect};
+pub use xdp::{NextProgram, XdpDrop, XdpPass, XdpRedirect};

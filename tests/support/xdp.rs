@@ -1,5 +1,7 @@
 //! Programs that do next to nothing, made without a compiler.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -12,6 +14,9 @@ use object::{
 
 /// `r0 = XDP_PASS; exit`.
 const PASS: [u8; 16] = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// `r0 = XDP_DROP; exit`.
+const DROP: [u8; 16] = [0xb7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 
 /// `r1 = IFINDEX; r2 = 0; call bpf_redirect; exit`.
 const REDIRECT: [u8; 32] = [
@@ -50,6 +55,32 @@ impl XdpPass {
     /// When the kernel refuses.
     pub fn attach(interface: &str) -> Result<Self> {
         Ok(Self { _object: attach(&PASS, interface)? })
+    }
+}
+
+/// Somebody else's XDP program, which drops everything; attached for as long as it lives.
+pub struct XdpDrop {
+    _object: Ebpf,
+}
+
+impl XdpDrop {
+    /// Attaches as [`XdpPass::attach`] does.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(interface: &str) -> Result<Self> {
+        Ok(Self { _object: attach(&DROP, interface)? })
+    }
+
+    /// Loads it and pins it, for others to attach.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn pin(path: &Path) -> Result<()> {
+        let mut object = Ebpf::load(&elf(b"xdp", &DROP)?)?;
+        let program: &mut Xdp = object.program_mut("pass").context("no program")?.try_into()?;
+        program.load()?;
+        Ok(program.pin(path)?)
     }
 }
 

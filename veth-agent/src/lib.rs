@@ -20,6 +20,7 @@ pub mod mtu;
 pub mod netlink;
 pub mod netns;
 pub mod preflight;
+pub mod shell;
 pub mod sizes;
 pub mod supervise;
 pub mod topology;

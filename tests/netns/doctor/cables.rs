@@ -1,9 +1,14 @@
 //! Faults of a pair itself.
 
-use anyhow::ensure;
-use veth_tests::{Foreign, agent, cured, doctor, expected, healthy, mend, on_node, run, try_run};
+use std::time::Duration;
 
-use super::{answers, answers_soon, direct};
+use anyhow::ensure;
+use veth_agent::shell::quote;
+use veth_tests::{
+    Foreign, agent, cured, doctor, expected, healthy, mend, on_node, run, shell, try_run,
+};
+
+use super::{answers, answers_soon, direct, routed};
 
 #[test]
 fn an_end_that_is_down() {
@@ -15,6 +20,18 @@ fn an_end_that_is_down() {
         ensure!(finding.pair.as_deref() == Some("demo"), "{finding:?}");
         ensure!(finding.evidence.iter().any(|it| it.contains("orange/tap1 has no carrier")));
         answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+/// Its routes go with it, and come again with the mend.
+#[test]
+fn an_end_of_a_routed_pod_that_is_down() {
+    on_node(|node| {
+        routed(node)?;
+        answers_soon(node, "red", "10.1.3.2", 56)?;
+        run("ip -n red link set red1 down")?;
+        cured(node, "down", "red/red1")?;
+        answers_soon(node, "red", "10.1.3.2", 56)
     });
 }
 
@@ -65,7 +82,7 @@ fn a_deleted_namespace() {
     on_node(|node| {
         direct(node)?;
         run("ip netns del orange")?;
-        node.eventually("the pair goes", std::time::Duration::from_secs(20), || {
+        node.eventually("the pair goes", Duration::from_secs(20), || {
             Ok(veth_tests::listed()?.is_empty().then_some(()))
         })?;
         cured(node, "gone", "green/lo")?;
@@ -89,6 +106,51 @@ fn a_leaked_end() {
     });
 }
 
+/// An end whose name is no text is not read. That is no reason to call the other one leaked.
+#[test]
+fn a_peer_that_cannot_be_read_is_not_leaked() {
+    on_node(|node| {
+        node.netns("blue")?;
+        let made = "ip link add h0 type veth peer name \"$(printf 'a\\377')\" netns blue";
+        ensure!(shell(made)?.code == 0);
+        run("ip link set h0 up")?;
+        let said = agent("doctor")?;
+        ensure!(!said.stdout.contains("link del") && !said.stdout.contains("h0: "), "{said:?}");
+        ensure!(said.stdout.contains("not known: the other end of host/h0, in blue"), "{said:?}");
+        Ok(())
+    });
+}
+
+/// What people see is what they type: whatever a name holds, the mend in the text works.
+#[test]
+fn names_that_a_shell_would_take_apart() {
+    on_node(|node| {
+        let names = [r"a'b\$(x)", "*;`x`", "\u{1b}[31mx\u{7f}", "-n", "ünïcödé15.."];
+        for (nth, name) in names.into_iter().enumerate() {
+            let netns = format!("n {nth}; \"$(exit)\"");
+            let (name, netns) = (quote(name), quote(&netns));
+            let made = format!(
+                "ip netns add {netns}; ip link add h{nth} type veth peer name {name} netns {netns}"
+            );
+            let output = shell(&made)?;
+            ensure!(output.code == 0, "{made}: {output:?}");
+            run(&format!("ip addr add 10.{nth}.0.1/24 dev h{nth}"))?;
+        }
+        for _ in 0..2 {
+            let text = agent("doctor")?.stdout;
+            ensure!(!text.contains('\u{1b}') && !text.contains('\u{7f}'), "{text}");
+            let mends = text.lines().filter_map(|line| line.strip_prefix("  mend: "));
+            let mends: Vec<_> = mends.collect();
+            ensure!(mends.len() >= names.len(), "{text}");
+            for mend in mends {
+                let output = shell(mend)?;
+                ensure!(output.code == 0, "{mend}: {output:?}");
+            }
+        }
+        healthy(node)
+    });
+}
+
 #[test]
 fn an_end_that_answers_no_arp() {
     on_node(|node| {
@@ -97,6 +159,17 @@ fn an_end_that_answers_no_arp() {
         ensure!(!answers("orange", "192.168.1.3", 56)?);
         cured(node, "neighbour", "green/tap2")?;
         answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+#[test]
+fn a_bridge_that_answers_no_arp() {
+    on_node(|node| {
+        super::bridged(node)?;
+        run("ip link set br0 arp off")?;
+        ensure!(!answers("red", "10.0.0.1", 56)?);
+        cured(node, "neighbour", "host/br0")?;
+        answers_soon(node, "red", "10.0.0.1", 56)
     });
 }
 
@@ -127,11 +200,10 @@ fn an_unanswered_neighbour() {
         run(&format!("{eat} add chain ip6 t in {{ type filter hook input priority 0 ; }}"))?;
         run(&format!("{eat} add rule ip6 t in icmpv6 type nd-neighbor-solicit drop"))?;
         ensure!(!answers("orange", "fd00::3", 56)?);
-        let finding =
-            node.eventually("asked in vain", std::time::Duration::from_secs(20), || {
-                let found = doctor("")?;
-                Ok(found.into_iter().find(|it| it.check == "neighbour"))
-            })?;
+        let finding = node.eventually("asked in vain", Duration::from_secs(20), || {
+            let found = doctor("")?;
+            Ok(found.into_iter().find(|it| it.check == "neighbour"))
+        })?;
         ensure!(finding.at == "orange/tap1" && finding.what.contains("fd00::3"), "{finding:?}");
         run(&format!("{eat} delete table ip6 t"))?;
         mend(node, &finding)?;
@@ -147,6 +219,22 @@ fn ipv6_switched_off_on_one_side() {
         run("nsenter --net=/run/netns/green sysctl -qw net.ipv6.conf.tap2.disable_ipv6=1")?;
         cured(node, "ipv6-disabled", "green/tap2")?;
         Ok(())
+    });
+}
+
+/// With the switch the addresses are gone, and the mend brings the one that is sent to.
+#[test]
+fn ipv6_switched_off_on_a_gateway() {
+    on_node(|node| {
+        routed(node)?;
+        run("ip addr add fd02::1/64 dev red0 nodad")?;
+        run("ip -n red addr add fd02::2/64 dev red1 nodad")?;
+        run("ip -n red -6 route add default via fd02::1")?;
+        run("sysctl -qw net.ipv6.conf.all.forwarding=1")?;
+        run("sysctl -qw net.ipv6.conf.red0.disable_ipv6=1")?;
+        ensure!(!answers("red", "fd02::1", 56)?);
+        cured(node, "ipv6-disabled", "host/red0")?;
+        answers_soon(node, "red", "fd02::1", 56)
     });
 }
 

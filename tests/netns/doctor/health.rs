@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
-use veth_tests::{Agent, agent, doctor, healthy, on_node, patient, run};
+use anyhow::{Context as _, ensure};
+use veth_tests::{
+    Agent, agent, alone, built_with, cured, doctor, healthy, on_node, patient, run, skipped,
+};
 
 use super::{answers_soon, apply, bridged, direct, routed, uplink};
 
@@ -104,6 +106,102 @@ fn several_pairs_in_one_namespace() {
     });
 }
 
+/// Two ways to one bridge: it is all the same which of them is taken, by the main table or by rules.
+#[test]
+fn two_ends_in_one_subnet() {
+    on_node(|node| {
+        bridged(node)?;
+        run("ip link add two0 type veth peer name two1 netns red")?;
+        run("ip link set two0 master br0 up")?;
+        run("ip -n red addr add 10.0.0.12/24 dev two1")?;
+        run("ip -n red link set two1 up")?;
+        healthy(node)?;
+        for (end, address, table) in [("red1", "10.0.0.2", 101), ("two1", "10.0.0.12", 102)] {
+            run(&format!("ip -n red rule add from {address} table {table}"))?;
+            run(&format!("ip -n red route add 10.0.0.0/24 dev {end} table {table}"))?;
+            run(&format!("ip -n red route add default via 10.0.0.1 dev {end} table {table}"))?;
+        }
+        answers_soon(node, "red", "10.0.0.3", 56)?;
+        healthy(node)
+    });
+}
+
+/// Neither end's namespace has a name, and only processes hold them.
+#[test]
+fn pods_without_a_name() {
+    on_node(|node| {
+        let [one, other] = [node.unnamed()?, node.unnamed()?];
+        let pids = [one.pid(), other.pid()];
+        run(&format!("ip link add c1 netns {} type veth peer name c2 netns {}", pids[0], pids[1]))?;
+        for (pid, link, host) in [(pids[0], "c1", 1), (pids[1], "c2", 2)] {
+            let inside = format!("nsenter --net=/proc/{pid}/ns/net");
+            run(&format!("{inside} ip addr add 10.6.0.{host}/30 dev {link}"))?;
+            run(&format!("{inside} ip link set {link} up"))?;
+        }
+        healthy(node)?;
+        run(&format!("nsenter --net=/proc/{}/ns/net ip link set c2 down", pids[1]))?;
+        let finding = cured(node, "down", "-/c2")?;
+        ensure!(finding.what.starts_with("net:["), "{finding:?}");
+        Ok(())
+    });
+}
+
+/// An end in a VRF is the VRF's matter.
+#[test]
+fn an_end_in_a_vrf() {
+    if !built_with("CONFIG_NET_VRF") {
+        return skipped("CONFIG_NET_VRF");
+    }
+    on_node(|node| {
+        node.netns("red")?;
+        run("ip -n red link add vrf7 type vrf table 7")?;
+        run("ip -n red link set vrf7 up")?;
+        run("ip link add red0 type veth peer name red1 netns red")?;
+        run("ip -n red link set red1 master vrf7")?;
+        run("ip addr add 10.1.2.1/24 dev red0")?;
+        run("ip -n red addr add 10.1.2.2/24 dev red1")?;
+        run("ip link set red0 up")?;
+        run("ip -n red link set red1 up")?;
+        healthy(node)?;
+        run("ip -n red link set red1 down")?;
+        cured(node, "down", "red/red1")?;
+        Ok(())
+    });
+}
+
+/// Nothing but IPv6, on a bridge and routed.
+#[test]
+fn ipv6_alone() {
+    on_node(|node| {
+        run("ip link add br0 type bridge")?;
+        run("ip addr add fd00::1/64 dev br0 nodad")?;
+        run("ip link set br0 up")?;
+        run("sysctl -qw net.ipv6.conf.all.forwarding=1")?;
+        for (name, net, master) in
+            [("red", 0, " master br0"), ("blue", 0, " master br0"), ("far", 9, "")]
+        {
+            let host = name.len();
+            node.netns(name)?;
+            run(&format!("ip link add {name}0 type veth peer name {name}1 netns {name}"))?;
+            run(&format!("ip link set {name}0{master} up"))?;
+            run(&format!("ip -n {name} addr add fd0{net}::{host}/64 dev {name}1 nodad"))?;
+            run(&format!("ip -n {name} link set {name}1 up"))?;
+        }
+        run("ip addr add fd09::1/64 dev far0 nodad")?;
+        for (name, net) in [("red", 0), ("blue", 0), ("far", 9)] {
+            run(&format!("ip -n {name} -6 route add default via fd0{net}::1"))?;
+        }
+        healthy(node)?;
+        answers_soon(node, "red", "fd09::3", 56)?;
+        healthy(node)?;
+        run("ip -n far addr flush dev far1 scope global")?;
+        cured(node, "no-address", "far/far1")?;
+        run("ip -n blue link set blue1 mtu 1400")?;
+        cured(node, "mtu", "blue/blue1")?;
+        Ok(())
+    });
+}
+
 #[test]
 fn the_routed_topology() {
     on_node(|node| {
@@ -131,6 +229,9 @@ fn a_name_chooses_what_is_told() {
     });
 }
 
+/// So long may it take on a full node.
+const LIMIT: Duration = Duration::from_secs(2);
+
 /// Quiet and quick on a full node: 1,000 pairs.
 #[test]
 fn a_thousand_healthy_pairs() {
@@ -156,16 +257,18 @@ fn a_thousand_healthy_pairs() {
             run(&format!("ip -n p{pod} -batch {}", inside.display()))?;
         }
         healthy(node)?;
+        let _alone = alone()?;
         let mut times = Vec::new();
-        for _ in 0..5 {
+        // Whatever else the machine is busy with takes its share: of many runs, the fastest counts.
+        let in_time = node.eventually("2 s", Duration::from_secs(60), || {
             let started = Instant::now();
             ensure!(doctor("")?.is_empty());
             times.push(started.elapsed());
-        }
+            let enough = times.len() >= 5 && times.iter().min() <= Some(&patient(LIMIT));
+            Ok(enough.then_some(()))
+        });
         times.sort();
         eprintln!("{pairs} pairs: {times:?}");
-        // What it takes is measured by `cargo xtask bench`; this is only to notice a slip to squares.
-        ensure!(times[0] < patient(Duration::from_secs(10)), "{times:?}");
-        Ok(())
+        in_time.with_context(|| format!("{times:?}"))
     });
 }

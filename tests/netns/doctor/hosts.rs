@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use veth_agent::preflight::Feature;
-use veth_tests::{Agent, Foreign, cured, healthy, lacks, on_node, run, shell};
+use veth_tests::{Agent, Foreign, XdpDrop, cured, healthy, lacks, on_node, run, shell};
 
 use super::{answers, answers_soon, direct, routed};
 
@@ -90,6 +90,35 @@ fn a_firewall_that_drops_everything() {
     });
 }
 
+/// `iptables` as it is today: rules of nftables.
+#[test]
+fn a_rule_of_iptables() {
+    on_node(|node| {
+        direct(node)?;
+        let inside = "nsenter --net=/run/netns/green iptables-nft";
+        run(&format!("{inside} -A INPUT -j DROP"))?;
+        ensure!(!answers("orange", "192.168.1.3", 56)?);
+        let finding = cured(node, "firewall", "green/tap2")?;
+        ensure!(finding.what.contains("nft ip filter INPUT: rule handle"), "{finding:?}");
+        answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+/// A chain for forwarding in a pod, which forwards nothing, as where containers run in containers.
+#[test]
+fn a_closed_chain_that_nothing_passes() {
+    on_node(|node| {
+        routed(node)?;
+        let inside = "nsenter --net=/run/netns/red nft";
+        run(&format!("{inside} add table ip f"))?;
+        run(&format!(
+            "{inside} add chain ip f c {{ type filter hook forward priority 0 ; policy drop ; }}"
+        ))?;
+        healthy(node)?;
+        answers_soon(node, "red", "10.1.3.2", 56)
+    });
+}
+
 /// A rule that takes some packets: only the kernel's count of drops tells.
 #[test]
 fn a_rule_that_drops_some_packets() {
@@ -146,5 +175,34 @@ fn a_program_that_drops() {
         ensure!(finding.what.contains(&format!("(id {})", foreign.id()?)), "{finding:?}");
         ensure!(finding.evidence[0].contains("dropped as tc_ingress"), "{finding:?}");
         answers_soon(node, "orange", "192.168.1.3", 56)
+    });
+}
+
+/// The same by XDP: put there by a link, as programs do, or by netlink, as `ip` does.
+#[test]
+fn an_xdp_program_that_drops() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        direct(node)?;
+        let _daemon = Agent::start(node, "")?;
+        let found = |mend: &str| {
+            ensure!(!answers("orange", "192.168.1.3", 56)?);
+            let finding = cured(node, "program", "green/tap2")?;
+            ensure!(finding.what.contains("XDP program"), "{finding:?}");
+            ensure!(finding.evidence[0].contains("dropped as xdp"), "{finding:?}");
+            ensure!(finding.mend.is_some_and(|it| it.contains(mend)), "{mend}");
+            answers_soon(node, "orange", "192.168.1.3", 56)
+        };
+        let _theirs = node.within("green", || XdpDrop::attach("tap2"))?;
+        found("bpftool link detach id ")?;
+        let pin = std::path::Path::new("/sys/fs/bpf/eater");
+        XdpDrop::pin(pin)?;
+        run(&format!(
+            "nsenter --net=/run/netns/green ip link set dev tap2 xdpdrv pinned {}",
+            pin.display()
+        ))?;
+        found("ip -n green link set dev tap2 xdp off")
     });
 }

@@ -1,14 +1,23 @@
 //! Faults of what ends have in common: a bridge, addresses, MACs.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use veth_tests::{cured, mac_text, on_node, run};
 
 use super::{answers, answers_soon, bridged, direct};
 
+const SOON: Duration = Duration::from_secs(20);
+
 #[test]
 fn a_port_that_does_not_forward() {
     on_node(|node| {
         bridged(node)?;
+        // News of the carrier, which may be late, would let it forward again.
+        node.eventually("the bridge has heard of the carrier", SOON, || {
+            let shown = run("ip -br link show dev red0")?.stdout;
+            Ok((shown.split_whitespace().nth(1) == Some("UP")).then_some(()))
+        })?;
         run("bridge link set dev red0 state 0")?;
         ensure!(!answers("red", "10.0.0.3", 56)?);
         let finding = cured(node, "port-state", "host/red0")?;
@@ -76,7 +85,7 @@ fn duplicate_address_detection_has_failed() {
         direct(node)?;
         run("ip -n orange addr add fd00::2/64 dev tap1 nodad")?;
         run("ip -n green addr add fd00::2/64 dev tap2")?;
-        node.eventually("the kernel notices", std::time::Duration::from_secs(20), || {
+        node.eventually("the kernel notices", SOON, || {
             let shown = run("ip -n green -6 addr show dev tap2 dadfailed")?.stdout;
             Ok(shown.contains("fd00::2").then_some(()))
         })?;
@@ -96,4 +105,27 @@ fn two_pods_share_a_mac() {
         ensure!(what.contains(&mac) && what.contains("red/red1"), "{what}");
         answers_soon(node, "red", "10.0.0.3", 56)
     });
+}
+
+/// A bridge keeps what is sent to the MAC of one of its ports, be it the pod's own or another's.
+fn has_the_mac_of(port: &'static str) {
+    on_node(move |node| {
+        bridged(node)?;
+        let mac = mac_text("red", "red1")?;
+        run(&format!("ip link set {port} address {mac}"))?;
+        ensure!(!answers("blue", "10.0.0.2", 56)?);
+        let what = cured(node, "duplicate-mac", "red/red1")?.what;
+        ensure!(what.contains(&format!("host/{port}")), "{what}");
+        answers_soon(node, "blue", "10.0.0.2", 56)
+    });
+}
+
+#[test]
+fn a_pod_has_the_mac_of_its_own_port() {
+    has_the_mac_of("red0");
+}
+
+#[test]
+fn a_pod_has_the_mac_of_another_port() {
+    has_the_mac_of("blue0");
 }

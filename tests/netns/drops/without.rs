@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::mount::{MsFlags, mount};
-use veth_tests::{Agent, Node, agent, on_node, run, status_document};
+use veth_tests::{Agent, Node, agent, agent_untraced, on_node, run, status_document};
 
 use super::{pair, send};
 
@@ -47,6 +47,31 @@ fn without_btf_all_else_works_and_status_says_why() {
         ensure!(agent("detach --all")?.code == 1, "the daemon runs");
         drop(daemon);
         ensure!(agent("detach --all")?.code == 0);
+        Ok(())
+    });
+}
+
+/// A kernel that has the reasons, and refuses the tracepoint: all else works, and they say why.
+#[test]
+fn where_tracing_is_refused_all_else_works_and_both_say_why() {
+    super::with_reasons(|node| {
+        drop(pair(node)?);
+        ensure!(agent("detach --all")?.code == 0);
+        let daemon = Agent::start_untraced(node)?;
+        let warnings = daemon.said().matches("WARN drops are not counted").count();
+        ensure!(warnings == 1, "{}", daemon.said());
+        run("nsenter --net=/run/netns/red ping -q -c 20 -i 0.01 10.0.0.2")?;
+        let page = daemon.page()?;
+        let packets = page.count("veth_agent_packets_total", "blue", "b1", "rx")?;
+        ensure!(packets >= 20, "{packets}");
+        ensure!(page.all("veth_agent_drops_total", &[]).next().is_none());
+        for command in ["status", "doctor"] {
+            let said = agent_untraced(command)?;
+            ensure!(said.code == 0, "{said:?}");
+            let line = said.stdout.lines().find(|line| line.starts_with("drops: not counted: "));
+            let line = line.with_context(|| format!("{said:?}"))?;
+            ensure!(line.contains("not permitted"), "{line}");
+        }
         Ok(())
     });
 }

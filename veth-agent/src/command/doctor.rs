@@ -11,14 +11,14 @@ use super::{
 use crate::{
     cli::{DoctorArgs, StatusOutput},
     datapath::Pins,
-    diagnose::{self, Case, Certainty, Counted, Evidence, Finding, Severity},
-    inventory::{self, Depth, Snapshot},
+    diagnose::{self, Case, Certainty, Counted, Evidence, Finding, Severity, count_of},
+    inventory::Snapshot,
     types::EndId,
 };
 
 /// Prints what is wrong.
 pub fn doctor(pins: &Pins, args: &DoctorArgs) -> Result<(), Failure> {
-    let snapshot = inventory::snapshot(Depth::Routes).map_err(Failure::failed)?;
+    let snapshot = diagnose::picture().map_err(Failure::failed)?;
     let hooks = seen_hooks(pins, &snapshot);
     let facts = diagnose::gather(pins, &snapshot, &hooks);
     let counted = diagnose::count(pins, &snapshot).unwrap_or_else(|error| {
@@ -30,12 +30,20 @@ pub fn doctor(pins: &Pins, args: &DoctorArgs) -> Result<(), Failure> {
     if let Some(name) = &args.name {
         let about = diagnose::about(&case, name);
         findings.retain(|finding| about.concerns(finding));
+        if about.is_unknown() && !snapshot.unseen.is_empty() {
+            say_unseen(&snapshot);
+            let unknown = format!("whether there is a pair or a namespace {name:?} is not known");
+            return Err(Failure::failed(unknown));
+        }
         findings.extend(about.missing());
     }
     let unread = facts.values().flat_map(|facts| facts.unread.iter().cloned()).collect();
-    let document = Document::new(&case, &findings, unread, DropsView::take(pins));
+    let mut document = Document::new(&case, &findings, unread, DropsView::take(pins));
     let text = match args.output {
-        StatusOutput::Json => serde_json::to_string(&document).map_err(Failure::failed)? + "\n",
+        StatusOutput::Json => {
+            document.unread.extend(snapshot.unseen.iter().map(|unseen| unseen.reason.clone()));
+            serde_json::to_string(&document).map_err(Failure::failed)? + "\n"
+        }
         StatusOutput::Table => document.text(),
     };
     say_unseen(&snapshot);
@@ -102,18 +110,16 @@ impl Document {
         if !self.drops.counted() {
             text.push_str(&self.drops.line());
         }
-        let pairs = plural(self.pairs, "pair");
-        let namespaces = plural(self.namespaces, "namespace");
+        let pairs = count_of(self.pairs as u64, "pair");
+        let namespaces = count_of(self.namespaces as u64, "namespace");
         let _ = match self.findings.len() {
             0 => writeln!(text, "nothing wrong with {pairs} in {namespaces}"),
-            found => writeln!(text, "{} in {pairs}, {namespaces}", plural(found, "problem")),
+            found => {
+                writeln!(text, "{} in {pairs}, {namespaces}", count_of(found as u64, "problem"))
+            }
         };
         text
     }
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 impl FindingView {

@@ -36,15 +36,20 @@ impl About {
         finding.pair.as_ref() == Some(&self.name) || finding.links().any(asked)
     }
 
+    /// Whether nothing of that name was seen.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.ends.is_empty() && self.namespaces.is_empty()
+    }
+
     /// The finding that there is no such thing.
     #[must_use]
     pub fn missing(&self) -> Option<Finding> {
-        let there = !self.ends.is_empty() || !self.namespaces.is_empty();
         let evidence = Evidence {
             fact: "a deleted end, or namespace, takes both ends with it".to_owned(),
             source: "drivers/net/veth.c".to_owned(),
         };
-        (!there).then(|| Finding {
+        self.is_unknown().then(|| Finding {
             check: "gone",
             severity: Severity::Error,
             certainty: Certainty::Certain,

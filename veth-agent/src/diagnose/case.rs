@@ -8,11 +8,15 @@ use std::{
 use ipnet::IpNet;
 use veth_common::mtu::{Family, Figure, MtuCounters};
 
-use super::{Counted, Facts, Finding};
+use super::{
+    Counted, Facts, Finding, has_routes,
+    way_out::{self, Senders},
+};
 use crate::{
     collect::Drops,
     inventory::{Bridge, Link, Namespace, Pair, Route, Snapshot},
     mtu,
+    shell::quote,
     types::{EndId, NetnsCookie},
 };
 
@@ -33,6 +37,9 @@ pub struct Case<'a> {
     pub counted: &'a Counted,
     names: BTreeMap<EndId, String>,
     owners: BTreeMap<IpAddr, Vec<EndId>>,
+    gateways: BTreeSet<IpAddr>,
+    /// Who sends by each host.
+    pub senders: Senders,
 }
 
 impl<'a> Case<'a> {
@@ -46,7 +53,14 @@ impl<'a> Case<'a> {
         let (pairs, bridges) = (snapshot.pairs(), snapshot.bridges());
         let names = pairs.iter().flat_map(|pair| pair.ends().map(|end| (end, pair.name.clone())));
         let names = names.collect();
-        Self { snapshot, pairs, bridges, facts, counted, names, owners: owners(snapshot) }
+        let routes = snapshot.namespaces.values().flat_map(|netns| &netns.routes);
+        let gateways = routes.filter_map(|route| route.via).collect();
+        let owners = owners(snapshot);
+        let senders = Senders::new();
+        let case =
+            Self { snapshot, pairs, bridges, facts, counted, names, owners, gateways, senders };
+        let senders = way_out::senders(&case);
+        Self { senders, ..case }
     }
 
     /// All ends that were seen.
@@ -87,8 +101,30 @@ impl<'a> Case<'a> {
             let peer = self.snapshot.peer_of(netns.end(link.index));
             peer.is_some_and(|peer| peer.netns != netns.cookie)
         };
-        let ends = netns.links.values().filter(far_away).count();
-        ends > 1 || (ends == 1 && !mtu::exits(netns).is_empty())
+        let ends: BTreeSet<_> = netns.links.values().filter(far_away).map(|it| it.index).collect();
+        let out = mtu::exits(netns).into_iter().map(|exit| exit.ifindex);
+        !ends.is_empty() && ends.iter().copied().chain(out).collect::<BTreeSet<_>>().len() > 1
+    }
+
+    /// Whether an end needs no address of its own: others' packets are routed over it, or those from an
+    /// address of another link.
+    #[must_use]
+    pub fn needs_no_address(&self, end: &End<'_>) -> bool {
+        let others = end.netns.links.values().filter(|link| link.index != end.link.index);
+        let mut lent = others.flat_map(|link| &link.addresses).map(|address| address.net.addr());
+        has_routes(end)
+            && (self.forwards(end.netns)
+                || lent.any(|address| !address.is_loopback() && !is_link_local(address)))
+    }
+
+    /// The entry to a namespace behind one of its ends: the end, or the bridge that it is a port of.
+    /// `None` where it is a port of anything else.
+    #[must_use]
+    pub fn entry(&self, near: &End<'a>) -> Option<End<'a>> {
+        match near.link.master {
+            None => Some(*near),
+            Some(_) => self.end(self.bridge(near)?.id()),
+        }
     }
 
     /// Who lies on the other side of a link on the same segment: the peer, or its bridge and what hangs
@@ -144,15 +180,23 @@ impl<'a> Case<'a> {
         segments
     }
 
-    /// An address of a subnet that nobody seen here has.
+    /// An address of a subnet that nobody seen here has, or sends to as a gateway.
     #[must_use]
     pub fn free_address(&self, net: IpNet) -> Option<IpAddr> {
         if net.prefix_len() == net.max_prefix_len() {
             return None;
         }
-        // The first one of an IPv6 subnet is its routers' (RFC 4291, 2.6.1).
-        let mut hosts = net.hosts().take(TRIED).filter(|host| *host != net.network());
-        hosts.find(|host| !self.owners.contains_key(host))
+        // The first one of an IPv6 subnet is its routers' (RFC 4291, 2.6.1), but not of one for two (RFC
+        // 6164), as of IPv4 (RFC 3021).
+        let for_two = net.prefix_len() + 1 == net.max_prefix_len();
+        let mut hosts = net.hosts().take(TRIED).filter(|host| for_two || *host != net.network());
+        hosts.find(|host| !self.is_taken(*host))
+    }
+
+    /// Whether somebody seen here has an address, or sends to it as a gateway.
+    #[must_use]
+    pub fn is_taken(&self, address: IpAddr) -> bool {
+        self.owners.contains_key(&address) || self.gateways.contains(&address)
     }
 
     /// A subnet for two that nobody seen here has an address or a route in.
@@ -352,14 +396,4 @@ pub const fn is_link_local(address: IpAddr) -> bool {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
     }
-}
-
-/// A word of a shell command.
-#[must_use]
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }

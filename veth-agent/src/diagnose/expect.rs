@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Case, case::End};
+use super::{Case, case::End, way_out};
 use crate::types::{EndId, NetnsCookie};
 
 /// One link, and an address that lies behind it.
@@ -30,7 +30,7 @@ pub fn expectations(case: &Case<'_>) -> Vec<Expectation> {
         for (port, far) in bridge.far_ends(case.snapshot) {
             let far = case.end(far).filter(|far| far.carries() && !far.serves_another());
             if let Some(far) = far.filter(|_| port.carrier) {
-                found.extend(between(&own, &far));
+                found.extend(between(case, &own, &far));
             }
         }
     }
@@ -45,21 +45,21 @@ fn of_end(case: &Case<'_>, end: &End<'_>) -> Vec<Expectation> {
     match case.bridge(&peer).map(|bridge| bridge.id()) {
         Some(bridge) => {
             let bridge = case.end(bridge).filter(End::carries);
-            bridge.map(|bridge| between(end, &bridge)).unwrap_or_default()
+            bridge.map(|bridge| between(case, end, &bridge)).unwrap_or_default()
         }
         None if peer.link.master.is_some() => Vec::new(),
-        None => between(end, &peer),
+        None => between(case, end, &peer),
     }
 }
 
 /// One address of each family that both have a use for: one in a subnet of the sender's, if there is
 /// one. A second address on an end, for a service, is its owner's matter.
-fn between(from: &End<'_>, to: &End<'_>) -> Vec<Expectation> {
+fn between(case: &Case<'_>, from: &End<'_>, to: &End<'_>) -> Vec<Expectation> {
     let own: Vec<IpNet> = from.addresses().collect();
     let mut found = Vec::new();
     for ipv4 in [true, false] {
         let of_family = |net: &IpNet| net.addr().is_ipv4() == ipv4;
-        let usable = own.iter().any(of_family) || (own.is_empty() && has_routes(from));
+        let usable = own.iter().any(of_family) || (own.is_empty() && case.needs_no_address(from));
         let addresses: Vec<IpNet> = to.addresses().filter(of_family).filter(|_| usable).collect();
         let near = |net: &&IpNet| own.iter().any(|own| own.contains(&net.addr()));
         if let Some(net) = addresses.iter().find(near).or(addresses.first()) {
@@ -89,6 +89,11 @@ pub fn questions(case: &Case<'_>) -> BTreeMap<NetnsCookie, BTreeSet<IpAddr>> {
         questions.entry(from.netns).or_default().insert(to);
     }
     for end in case.ends() {
+        for ipv4 in [true, false] {
+            if let Some(way) = way_out::wanted(case, &end, ipv4) {
+                questions.entry(end.id.netns).or_default().insert(way.sender.address);
+            }
+        }
         if let Some(peer) = case.snapshot.peer_of(end.id) {
             let sources = borrowed_sources(&end);
             questions.entry(peer.netns).or_default().extend(sources);

@@ -9,18 +9,20 @@ use crate::{
     collect::{Drops, EndReading},
     fastpath::EndFacts,
     firewall::{Chain, Rule},
-    types::{EndId, IfIndex, MacAddr},
+    types::{EndId, IfIndex, MacAddr, NetnsCookie},
 };
 
 /// A namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// `net.ipv4.ip_forward`; this and the next two are asked only where there are two links.
+    /// `net.ipv4.ip_forward`; this and the next three are asked only where there are two links.
     pub forwards_ipv4: bool,
     /// `net.ipv6.conf.all.forwarding`.
     pub forwards_ipv6: bool,
     /// `net.ipv4.conf.all.rp_filter`.
     pub rp_filter: u8,
+    /// `net.ipv4.conf.all.proxy_arp`.
+    pub proxy_arp: bool,
     /// Neighbours.
     pub neighbours: Vec<Neighbour>,
     /// Queueing disciplines that dropped something.
@@ -35,6 +37,9 @@ pub struct Facts {
     pub hooks: BTreeMap<IfIndex, EndFacts>,
     /// Links of BPF by the id of their program.
     pub bpf_links: BTreeMap<u32, Vec<u32>>,
+    /// By which numbers it knows others that were looked into; asked only where the other end of a pair
+    /// was not seen.
+    pub numbers: BTreeMap<i32, NetnsCookie>,
     /// What could not be read, and why.
     pub unread: BTreeSet<String>,
 }

@@ -51,6 +51,12 @@ impl Certainty {
     }
 }
 
+/// So many of something, in words.
+#[must_use]
+pub fn count_of(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// A figure, or a fact, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Evidence {

@@ -8,17 +8,19 @@ mod expect;
 mod facts;
 mod finding;
 mod gather;
+mod next_hop;
+mod way_out;
 
 use std::collections::BTreeSet;
 
 pub use about::{About, about};
-pub use case::{Case, End, is_link_local, quote};
+pub use case::{Case, End, is_link_local};
 pub use expect::{Expectation, borrowed_sources, expectations, has_routes};
 pub use facts::{
     Counted, Facts, Firewall, Neighbour, NeighbourState, PathMtu, Qdisc, Refusal, Way,
 };
-pub use finding::{Certainty, Evidence, Finding, Severity};
-pub use gather::{count, gather};
+pub use finding::{Certainty, Evidence, Finding, Severity, count_of};
+pub use gather::{count, gather, picture};
 
 /// All that is wrong, the worst first.
 #[must_use]

@@ -4,6 +4,7 @@
 use std::{fs, process::Command};
 
 use super::{Legacy, Rule};
+use crate::shell::quote;
 
 /// The tools of legacy iptables, the file that names their tables, and what saves one.
 pub const LEGACY_TOOLS: [(&str, &str, &str); 2] = [
@@ -72,8 +73,26 @@ fn dropping_rule(tool: &str, table: &str, line: &str) -> Option<Rule> {
         handle: None,
         packets: counts.split(':').next()?.parse().ok(),
         takes_all: matches.is_empty(),
-        remove: format!("{tool}-legacy -t {table} -D {rule}"),
+        remove: format!("{tool}-legacy -t {table} -D {}", requoted(rule)),
     })
+}
+
+/// The words of a rule, which `iptables-save` puts in double quotes where it has to
+/// (`xtables_save_string`): a shell would still run what stands in them.
+fn requoted(rule: &str) -> String {
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    let mut chars = rule.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => quoted = !quoted,
+            '\\' if quoted => word.extend(chars.next()),
+            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            c => word.push(c),
+        }
+    }
+    words.push(word);
+    let words: Vec<_> = words.iter().map(|word| quote(word)).collect();
+    words.join(" ")
 }
 
 /// The first rule or dropping policy on the forward path, of what `iptables-save` prints.
@@ -121,6 +140,10 @@ mod tests {
         assert_eq!(found, Some(expected));
         let all = rule("[0:0] -A INPUT -j REJECT --reject-with icmp-port-unreachable");
         assert!(all.is_some_and(|rule| rule.takes_all));
+        let named = r#"[0:0] -A INPUT -m comment --comment "a \"b\" $(c)" -j DROP"#;
+        let removed =
+            r#"iptables-legacy -t filter -D INPUT -m comment --comment 'a "b" $(c)' -j DROP"#;
+        assert_eq!(rule(named).map(|rule| rule.remove).as_deref(), Some(removed));
         assert_eq!(rule("[3:252] -A FORWARD -j ACCEPT"), None);
         assert_eq!(rule(":FORWARD DROP [5:6]"), None);
     }

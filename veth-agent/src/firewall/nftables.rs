@@ -7,7 +7,10 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc::{EINVAL, EOPNOTSUPP, EPROTONOSUPPORT};
 
 use super::{Chain, Hook, Rule};
-use crate::netlink::{self, NetlinkError, attributes, nested, text};
+use crate::{
+    netlink::{self, NetlinkError, attributes, nested, text},
+    shell::quote,
+};
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte, the message in the lower.
 const GET_CHAIN: u16 = 10 << 8 | 4;
@@ -86,7 +89,11 @@ fn dropping_rule(message: &[u8]) -> Option<Rule> {
         handle: Some(handle),
         packets: expressions.packets,
         takes_all: !expressions.chooses,
-        remove: format!("nft delete rule {family} {table} {chain} handle {handle}"),
+        remove: format!(
+            "nft delete rule {family} {} {} handle {handle}",
+            quote(&table),
+            quote(&chain)
+        ),
         chain,
     })
 }

@@ -52,6 +52,21 @@ pub enum ReadError {
     Cookie(io::Error),
 }
 
+impl ReadError {
+    /// It has gone between the finding and the reading: its file, or what was mounted on that.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Netns(NetnsError::Open { source, .. }) => {
+                source.kind() == io::ErrorKind::NotFound
+            }
+            Self::Netns(NetnsError::Enter { source, .. }) => {
+                source.kind() == io::ErrorKind::InvalidInput
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A file that leads into a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -273,9 +288,7 @@ impl Inventory {
                     touched.insert(netns.cookie);
                     self.snapshot.namespaces.insert(netns.cookie, netns);
                 }
-                // Gone between the finding and the reading.
-                Err(ReadError::Netns(NetnsError::Open { source, .. }))
-                    if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.is_gone() => {}
                 Err(error) => {
                     unseen.push(Unseen { path: found.path, reason: error.to_string() });
                 }
@@ -460,6 +473,15 @@ fn number(namespaces: &mut BTreeMap<NetnsCookie, Namespace>, host: NetnsCookie) 
             namespace.nsid = Some(nsid);
         }
     }
+}
+
+/// The other namespaces of a snapshot that one of them has numbers for.
+#[must_use]
+pub fn numbers(snapshot: &Snapshot, netns: &Namespace) -> BTreeMap<i32, NetnsCookie> {
+    let others = snapshot.namespaces.values().filter(|other| other.cookie != netns.cookie);
+    let others: Vec<_> = others.collect();
+    let numbers = numbers_within(&netns.path, &others);
+    numbers.into_iter().map(|(cookie, nsid)| (nsid, cookie)).collect()
 }
 
 /// By which numbers the namespace behind `path` knows `others`.

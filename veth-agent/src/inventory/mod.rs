@@ -1,6 +1,8 @@
 //! What is there: namespaces, links and the pairs that join them.
 
 mod bridges;
+#[cfg(test)]
+pub mod crafted;
 mod discover;
 mod join;
 mod pairs;
@@ -10,7 +12,7 @@ mod tunnel;
 mod watch;
 
 pub use bridges::Bridge;
-pub use discover::{Change, Depth, DiscoverError, Inventory, snapshot};
+pub use discover::{Change, Depth, DiscoverError, Inventory, numbers, snapshot};
 pub use pairs::{Pair, PairState};
 pub use read::{link as read_link, read_routes};
 pub use snapshot::{

@@ -91,6 +91,7 @@ fn switches(families: &[AfSpecUnspec]) -> Switches {
                     if let AfSpecInet::DevConf(conf) = conf {
                         switches.forwards_ipv4 = conf.forwarding != 0;
                         switches.rp_filter = u8::try_from(conf.rp_filter).unwrap_or(0);
+                        switches.proxy_arp = conf.proxy_arp != 0;
                     }
                 }
             }
@@ -98,6 +99,7 @@ fn switches(families: &[AfSpecUnspec]) -> Switches {
                 for conf in ipv6 {
                     if let AfSpecInet6::DevConf(conf) = conf {
                         switches.ipv6_disabled = conf.disable_ipv6 != 0;
+                        switches.proxy_ndp = conf.proxy_ndp != 0;
                     }
                 }
             }

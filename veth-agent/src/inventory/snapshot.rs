@@ -181,6 +181,10 @@ pub struct Switches {
     pub rp_filter: u8,
     /// IPv6 is switched off.
     pub ipv6_disabled: bool,
+    /// It answers ARP for addresses of others.
+    pub proxy_arp: bool,
+    /// It answers neighbour discovery for addresses of others.
+    pub proxy_ndp: bool,
 }
 
 /// How a link wraps packets up to send them by another.

@@ -7,6 +7,8 @@
 mod bridge;
 mod exit;
 mod graph;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 
 use std::collections::BTreeSet;

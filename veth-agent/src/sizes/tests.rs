@@ -1,82 +1,39 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail so")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use veth_common::{fastpath::address_of, mtu::AddressKey};
 
 use super::{addresses, limits};
-use crate::{
-    inventory::{Address, Link, LinkKind, Namespace, OperState, Snapshot, Switches},
-    types::{EndId, IfIndex, NetnsCookie},
+use crate::inventory::{
+    LinkKind, Snapshot,
+    crafted::{self, end, link, netns, port},
 };
-
-fn link(index: u32, kind: LinkKind, mtu: u32, master: Option<u32>, addresses: &[&str]) -> Link {
-    let addresses = addresses.iter().map(|net| Address { net: net.parse().unwrap(), ours: false });
-    Link {
-        index: IfIndex(index),
-        name: format!("link{index}"),
-        kind,
-        mac: None,
-        mtu,
-        admin_up: true,
-        carrier: true,
-        state: OperState::Up,
-        alias: None,
-        newborn: false,
-        master: master.map(IfIndex),
-        port: None,
-        vlan_filtering: false,
-        stp: false,
-        qdisc: None,
-        arp: true,
-        lower: None,
-        tunnel: None,
-        switches: Switches::default(),
-        xdp: None,
-        peer: None,
-        addresses: addresses.collect(),
-        duplicates: Vec::new(),
-    }
-}
-
-fn netns(cookie: u64, links: Vec<Link>) -> (NetnsCookie, Namespace) {
-    let cookie = NetnsCookie(cookie);
-    let links = links.into_iter().map(|link| (link.index, link)).collect();
-    let (names, routes) = (Vec::new(), Vec::new());
-    let path = "/proc/self/ns/net".into();
-    (cookie, Namespace { cookie, inode: cookie.0, names, path, nsid: None, links, routes })
-}
-
-const fn end(netns: u64, ifindex: u32) -> EndId {
-    EndId { netns: NetnsCookie(netns), ifindex: IfIndex(ifindex) }
-}
 
 /// Two pods on a bridge, a third that is routed, and an end whose peer cannot be seen.
 fn snapshot() -> Snapshot {
     use LinkKind::{Bridge, Loopback, Other, Veth};
     let host = vec![
-        link(1, Loopback, 65536, None, &["127.0.0.1/8", "::1/128", "10.1.1.1/32"]),
-        link(2, Bridge, 1350, None, &["10.0.0.1/24"]),
-        link(3, Veth, 1300, Some(2), &[]),
-        link(4, Veth, 1400, Some(2), &[]),
-        link(5, Other("vxlan".into()), 1450, Some(2), &[]),
-        link(6, Veth, 1500, None, &[]),
-        link(7, Veth, 1500, None, &[]),
-        link(8, Other("bond".into()), 1200, None, &[]),
-        link(9, Veth, 1500, Some(8), &[]),
+        link(1, Loopback, 65536, &["127.0.0.1/8", "::1/128", "10.1.1.1/32"]),
+        link(2, Bridge, 1350, &["10.0.0.1/24"]),
+        port(3, Veth, 1300, 2),
+        port(4, Veth, 1400, 2),
+        port(5, Other("vxlan".into()), 1450, 2),
+        link(6, Veth, 1500, &[]),
+        link(7, Veth, 1500, &[]),
+        link(8, Other("bond".into()), 1200, &[]),
+        port(9, Veth, 1500, 8),
     ];
-    let pod = |cookie, mtu, address| netns(cookie, vec![link(2, Veth, mtu, None, &[address])]);
+    let pod = |cookie, mtu, address| netns(cookie, vec![link(2, Veth, mtu, &[address])], &[]);
     let namespaces = [
-        netns(1, host),
+        netns(1, host, &[]),
         pod(2, 1310, "10.0.0.2/24"),
         pod(3, 9000, "fd00::3/64"),
         pod(4, 1420, "10.0.4.2/24"),
-        netns(5, vec![link(2, Other("dummy".into()), 1500, None, &["10.9.9.9/24"])]),
+        netns(5, vec![link(2, Other("dummy".into()), 1500, &["10.9.9.9/24"])], &[]),
     ];
     let pairs = [(end(1, 3), end(2, 2)), (end(1, 4), end(3, 2)), (end(1, 6), end(4, 2))];
-    let peers: BTreeMap<_, _> = pairs.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]).collect();
-    let (host, unseen) = (NetnsCookie(1), Vec::new());
-    Snapshot { host, namespaces: namespaces.into(), peers, unseen }
+    crafted::snapshot(namespaces, &pairs)
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub const TEST: &[Tool] = &[
     tool("bpftool", "bpftool", "to see what is attached, and what is left"),
     tool("nft", "nftables", "firewall rules that the fast path must not skip"),
     tool("iptables-legacy", "iptables", "firewall rules of the older kind"),
+    tool("iptables-nft", "iptables", "the same as rules of nftables"),
 ];
 
 /// What boots other kernels.

@@ -94,7 +94,9 @@ fn command(machine: &Machine) -> Command {
     command.args(["-smp", &CPUS.to_string()]);
     command.args(["-nodefaults", "-display", "none", "-no-reboot", "-nic", "none"]);
     command.arg("-kernel").arg(&machine.kernel).arg("-initrd").arg(&machine.initramfs);
-    command.args(["-append", "console=ttyS0 quiet panic=-1 oops=panic mitigations=off"]);
+    // Without `fb_tunnels`, each namespace that comes after the first tunnel has links of its own kind.
+    let words = "console=ttyS0 quiet panic=-1 oops=panic mitigations=off fb_tunnels=none";
+    command.args(["-append", words]);
     command
         .arg("-serial")
         .arg(format!("file:{}", machine.console.display()))

@@ -41,6 +41,7 @@ const COMMANDS: &[&str] = &[
     "mv",
     "nft",
     "iptables-legacy",
+    "iptables-nft",
     "iptables-legacy-save",
     "ip6tables-legacy-save",
     "nsenter",
@@ -81,6 +82,7 @@ const MODULES: &[&str] = &[
     "nf_tables",
     "nft_chain_nat",
     "nft_nat",
+    "nft_compat",
     "iptable_filter",
     "br_netfilter",
     "vxlan",
@@ -88,6 +90,7 @@ const MODULES: &[&str] = &[
     "ip_gre",
     "ipip",
     "wireguard",
+    "vrf",
 ];
 
 /// Packs the commands, our own binaries (from, to) and the job.

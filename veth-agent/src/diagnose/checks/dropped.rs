@@ -4,7 +4,7 @@
 use super::firewall;
 use crate::{
     collect::Drops,
-    diagnose::{Case, Certainty, End, Finding},
+    diagnose::{Case, Certainty, End, Finding, count_of},
     firewall::Rule,
 };
 
@@ -23,6 +23,9 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
 fn of_drops(case: &Case<'_>, end: &End<'_>, drops: &Drops) -> Option<Finding> {
     if drops.reason == "netfilter_drop" {
         return by_firewall(case, end, drops);
+    }
+    if drops.reason == "xdp" {
+        return by_xdp(case, end, drops);
     }
     let (_, hook) = TC.iter().find(|(reason, _)| *reason == drops.reason)?;
     by_program(case, end, drops, hook)
@@ -86,6 +89,23 @@ fn by_program(case: &Case<'_>, end: &End<'_>, drops: &Drops, hook: &str) -> Opti
     })
 }
 
+fn by_xdp(case: &Case<'_>, end: &End<'_>, drops: &Drops) -> Option<Finding> {
+    let program = end.link.xdp?;
+    let what = format!("on {}, XDP program {program} drops packets", case.name_of(end));
+    let finding =
+        Finding::warning("program", end.id, what).because(lost(case, end, drops), "skb:kfree_skb");
+    let links = case.facts(end.netns)?.bpf_links.get(&program);
+    Some(match links.map(Vec::as_slice) {
+        Some([only]) => finding.mended_by(format!("bpftool link detach id {only}")),
+        Some(_) => finding,
+        // `ip`, or somebody else by netlink, has put it there.
+        None => {
+            let command = format!("link set dev {} xdp off", end.word());
+            finding.mended_by(case.ip(end.netns, &command))
+        }
+    })
+}
+
 /// Id of the only link of a program that is told as `program NAME (id ID)`. Of several, the kernel does
 /// not tell which one is here.
 fn link_of(case: &Case<'_>, end: &End<'_>, program: &str) -> Option<u32> {
@@ -97,5 +117,6 @@ fn link_of(case: &Case<'_>, end: &End<'_>, program: &str) -> Option<u32> {
 }
 
 fn lost(case: &Case<'_>, end: &End<'_>, drops: &Drops) -> String {
-    format!("{} packets of {} dropped as {}", drops.packets, case.name_of(end), drops.reason)
+    let packets = count_of(drops.packets, "packet");
+    format!("{packets} of {} dropped as {}", case.name_of(end), drops.reason)
 }

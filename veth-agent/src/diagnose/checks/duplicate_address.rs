@@ -40,9 +40,7 @@ fn by_address(segment: &[End<'_>]) -> BTreeMap<IpAddr, BTreeSet<EndId>> {
 
 fn finding(case: &Case<'_>, address: IpAddr, owners: &BTreeSet<EndId>) -> Option<Finding> {
     let names: Vec<_> = owners.iter().map(|owner| case.name(*owner)).collect();
-    // Who does not use it anyway gives way, then a container before its host.
-    let ends = owners.iter().filter_map(|owner| case.end(*owner));
-    let end = ends.min_by_key(|end| (end.has(address), case.order(end)))?;
+    let end = who_gives_way(case, address, owners)?;
     let what = format!("{} have the same address {address}", names.join(" and "));
     let mut finding = Finding::error("duplicate-address", end.id, what)
         .because(format!("{} owners on one segment", owners.len()), "RTM_GETADDR");
@@ -50,12 +48,32 @@ fn finding(case: &Case<'_>, address: IpAddr, owners: &BTreeSet<EndId>) -> Option
     Some(renumber(case, &end, address, finding))
 }
 
+/// Who does not use it anyway gives way, then a container before its host; where there is no other address to
+/// be had, first who has one more.
+fn who_gives_way<'a>(
+    case: &Case<'a>,
+    address: IpAddr,
+    owners: &BTreeSet<EndId>,
+) -> Option<End<'a>> {
+    let free = subnet_of(case, address).and_then(|net| case.free_address(net)).is_some();
+    let another = |end: &End<'_>| {
+        end.addresses()
+            .any(|own| own.addr() != address && own.addr().is_ipv4() == address.is_ipv4())
+    };
+    let ends = owners.iter().filter_map(|owner| case.end(*owner));
+    ends.min_by_key(|end| (end.has(address), !free && !another(end), case.order(end)))
+}
+
 /// Gives an end another address of the same subnet; routes that go with the old one come again.
 fn renumber(case: &Case<'_>, end: &End<'_>, address: IpAddr, finding: Finding) -> Finding {
     let own = end.link.addresses.iter().map(|own| own.net).find(|own| own.addr() == address);
     let Some(net) = own.or_else(|| subnet_of(case, address)) else { return finding };
-    let Some(free) = case.free_address(net) else { return finding };
     let (length, link) = (net.prefix_len(), end.word());
+    let Some(free) = case.free_address(net) else {
+        // It keeps those that it has beside.
+        let command = format!("addr del {address}/{length} dev {link}");
+        return finding.mended_by(case.ip(end.netns, &command));
+    };
     let commands = [
         format!("addr del {address}/{length} dev {link}"),
         format!("addr add {free}/{length} dev {link}"),

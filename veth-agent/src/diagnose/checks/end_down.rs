@@ -1,6 +1,6 @@
 //! An end, or a bridge with ports, that somebody has to switch on.
 
-use crate::diagnose::{Case, End, Finding};
+use crate::diagnose::{Case, End, Finding, way_out};
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
     let ends = case.ends().filter(|end| !end.link.admin_up);
@@ -11,8 +11,9 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
     down.chain(bridges.map(|bridge| of_bridge(case, &bridge))).collect()
 }
 
-fn of_end(case: &Case<'_>, end: &End<'_>) -> Finding {
-    let finding = is_down(case, end);
+fn of_end<'a>(case: &Case<'a>, end: &End<'a>) -> Finding {
+    // Routes went with its state.
+    let finding = way_out::mended(case, end, is_down(case, end));
     match case.peer(end) {
         Some(peer) if peer.link.admin_up => {
             finding.because(format!("{} has no carrier", case.name_of(&peer)), "RTM_GETLINK")

@@ -5,6 +5,7 @@ use crate::{
     diagnose::{Case, Facts, Finding},
     firewall::{Chain, Hook},
     inventory::Namespace,
+    shell::quote,
 };
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
@@ -60,7 +61,7 @@ fn closed(case: &Case<'_>, netns: &Namespace, facts: &Facts, chain: &Chain) -> O
         None if chain.drops && chain.rules == 0 => (
             format!("a firewall in {label} drops every packet: {place}, policy drop"),
             "it has no rule that accepts anything".to_owned(),
-            format!("nft chain {family} {table} {name} '{{ policy accept ; }}'"),
+            format!("nft chain {family} {} {} '{{ policy accept ; }}'", quote(table), quote(name)),
         ),
         None => return None,
     };

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    diagnose::{Case, End, Facts, Finding, quote},
+    diagnose::{Case, End, Facts, Finding},
     mtu::exits,
+    shell::quote,
     types::EndId,
 };
 

@@ -1,8 +1,9 @@
 //! Programs of others, ahead of ours: what they take, ours does not see.
 
 use crate::{
-    diagnose::{Case, End, Finding, quote},
+    diagnose::{Case, End, Finding},
     fastpath::EndFacts,
+    shell::quote,
 };
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {

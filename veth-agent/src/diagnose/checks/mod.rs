@@ -13,12 +13,14 @@ mod ipv6;
 mod leaked;
 mod mtu;
 mod neighbour;
+mod next_hop;
 mod no_address;
 mod port;
 mod qdisc;
 mod reverse_path;
 mod route;
 mod tunnel;
+mod way_out;
 
 use super::{Case, Finding};
 
@@ -26,11 +28,13 @@ use super::{Case, Finding};
 type Check = fn(&Case<'_>) -> Vec<Finding>;
 
 /// All checks.
-pub const ALL: [Check; 19] = [
+pub const ALL: [Check; 21] = [
     end_down::check,
     carrier::check,
     no_address::check,
     route::check,
+    next_hop::check,
+    way_out::check,
     mtu::check,
     tunnel::check,
     forwarding::check,

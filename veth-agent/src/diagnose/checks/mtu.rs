@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    diagnose::{Case, End, Finding, Severity},
+    diagnose::{Case, End, Finding, Severity, count_of},
     inventory::{LinkKind, Route},
     mtu::{self, Kind, Mismatch},
     types::EndId,
@@ -100,12 +100,12 @@ fn discovery(case: &Case<'_>, found: &[Mismatch], finding: Finding) -> Finding {
         let reached = case.errors_reached(sender.id);
         let lost = case.peer(&sender).map_or(0, |near| too_big(case, &near));
         if reached > 0 {
-            let fact = format!("{reached} ICMP errors have reached {name}: it is told");
+            let errors = count_of(reached, "ICMP error");
+            let fact = format!("{errors} reached {name}: it is told");
             finding = finding.because(fact, "va_mtu");
         } else if lost > 0 {
-            let fact = format!(
-                "{lost} of its packets were dropped as too big, and no error reached {name}"
-            );
+            let packets = count_of(lost, "packet");
+            let fact = format!("{packets} of {name} dropped as too big, and no error reached it");
             finding = finding.because(fact, "va_drop_counts, va_mtu");
             finding.severity = Severity::Error;
         }

@@ -10,8 +10,11 @@ use crate::{
 const RECENT: u32 = 5;
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
+    let bridges = case.bridges.iter().filter_map(|bridge| case.end(bridge.id()));
+    let bridges = bridges.filter(|bridge| !case.beyond(bridge).is_empty());
     let mut found: Vec<_> = case
         .ends()
+        .chain(bridges)
         .filter(|end| end.carries() && !end.serves_another() && !end.link.arp)
         .filter(|end| end.addresses().next().is_some())
         .map(|end| silent(case, &end))

@@ -1,15 +1,21 @@
 //! An end without an address, where something is to be reached by it.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
-use crate::diagnose::{Case, Certainty, End, Finding, has_routes};
+use crate::diagnose::{Case, Certainty, End, Finding, next_hop, way_out};
+
+/// Around an address without a subnet, others are looked for in so large a one.
+const NEAR_IPV4: u8 = 24;
+const NEAR_IPV6: u8 = 64;
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for end in case.ends().filter(|end| end.carries() && is_bare(end)) {
+    for end in case.ends().filter(|end| end.carries() && is_bare(case, end)) {
         let Some(peer) = case.peer(&end).filter(End::carries) else { continue };
-        match (beyond(case, &peer).first(), is_bare(&peer)) {
-            (Some(net), _) => found.push(of_end(case, &end, *net)),
+        match (beyond(case, &peer).first(), is_bare(case, &peer)) {
+            (Some(net), _) => found.push(of_end(case, &end, &peer, *net)),
             // Once for both.
             (None, true) if case.order(&end) < case.order(&peer) => {
                 found.push(of_pair(case, &end, &peer))
@@ -21,8 +27,8 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
 }
 
 /// Neither an address nor anything else to do.
-fn is_bare(end: &End<'_>) -> bool {
-    end.addresses().next().is_none() && !end.serves_another() && !has_routes(end)
+pub fn is_bare(case: &Case<'_>, end: &End<'_>) -> bool {
+    end.addresses().next().is_none() && !end.serves_another() && !case.needs_no_address(end)
 }
 
 /// The subnets on the other side of a pair: the peer's, or those of its bridge and of the others there.
@@ -33,21 +39,60 @@ fn beyond(case: &Case<'_>, peer: &End<'_>) -> Vec<IpNet> {
     own.chain(others).flat_map(|end| end.addresses()).collect()
 }
 
-fn of_end(case: &Case<'_>, end: &End<'_>, net: IpNet) -> Finding {
+fn of_end(case: &Case<'_>, end: &End<'_>, peer: &End<'_>, net: IpNet) -> Finding {
     let what = format!("{} has no address", case.name_of(end));
     let finding = Finding::error("no-address", end.id, what)
         .because(format!("on the other side is {net}"), "RTM_GETADDR");
-    match case.free_address(net) {
-        Some(free) => {
-            let command = format!("addr add {free}/{} dev {}", net.prefix_len(), end.word());
-            finding.mended_by(case.ip(end.netns, &command))
-        }
-        // Behind a whole-address prefix there is no subnet to take one from.
-        None => {
-            let command = format!("route replace {} dev {}", net.addr(), end.word());
-            finding.mended_by(case.ip(end.netns, &command))
-        }
+    let link = end.word();
+    let finding = proposed(case, peer, net).into_iter().fold(finding, |finding, address| {
+        let command = format!("addr add {address} dev {link}");
+        let finding = finding.mended_by(case.ip(end.netns, &command));
+        routed(case, end, peer, (address, net), finding)
+    });
+    // Other routes went with the address that it had.
+    way_out::mended(case, end, finding)
+}
+
+/// The addresses that the other side sends to already, or a free one of its subnet.
+fn proposed(case: &Case<'_>, peer: &End<'_>, net: IpNet) -> Vec<IpNet> {
+    let missed: BTreeSet<_> =
+        next_hop::missed(case, peer).iter().map(|missed| missed.net).collect();
+    if missed.is_empty() {
+        free(case, net).into_iter().collect()
+    } else {
+        missed.into_iter().collect()
     }
+}
+
+fn free(case: &Case<'_>, net: IpNet) -> Option<IpNet> {
+    let (near, length) = match (net.prefix_len() == net.max_prefix_len(), net) {
+        (false, net) => (net, net.prefix_len()),
+        (true, IpNet::V4(_)) => (IpNet::new(net.addr(), NEAR_IPV4).ok()?, net.max_prefix_len()),
+        (true, IpNet::V6(_)) => (IpNet::new(net.addr(), NEAR_IPV6).ok()?, net.max_prefix_len()),
+    };
+    IpNet::new(case.free_address(near)?, length).ok()
+}
+
+/// Where the two are in no subnet together, each needs a route to the other.
+fn routed(
+    case: &Case<'_>,
+    end: &End<'_>,
+    peer: &End<'_>,
+    (own, other): (IpNet, IpNet),
+    finding: Finding,
+) -> Finding {
+    if own.addr().is_ipv4() != other.addr().is_ipv4() {
+        return finding;
+    }
+    let ways = [(end, own, other.addr()), (peer, other, own.addr())];
+    let lacking = ways.into_iter().filter(|(from, net, to)| {
+        let mut routes = from.netns.routes.iter().filter(|route| route.dev == from.id.ifindex);
+        !net.contains(to) && !routes.any(|route| route.to.addr() == *to)
+    });
+    lacking.fold(finding, |finding, (from, _, to)| {
+        let command = format!("route replace {to} dev {}", from.word());
+        finding.mended_by(case.ip(from.netns, &command))
+    })
 }
 
 fn of_pair(case: &Case<'_>, end: &End<'_>, peer: &End<'_>) -> Finding {

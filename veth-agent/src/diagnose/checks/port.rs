@@ -3,6 +3,7 @@
 use crate::{
     diagnose::{Case, Certainty, Finding},
     inventory::{Bridge, Link, PortState},
+    shell::quote,
 };
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
@@ -31,7 +32,7 @@ fn closed_port(case: &Case<'_>, bridge: &Bridge<'_>, link: &Link) -> Option<Find
         // The spanning tree would not let anybody else set the state.
         let finding = finding.because("the bridge runs a spanning tree", "IFLA_BR_STP_STATE");
         let certainty = if passing { Certainty::Possible } else { Certainty::Likely };
-        let stop = format!("link set dev {} type bridge stp_state 0", bridge.link.name);
+        let stop = format!("link set dev {} type bridge stp_state 0", quote(&bridge.link.name));
         return Some(finding.only(certainty).mended_by(case.ip(bridge.netns, &stop)));
     } else {
         format!("link set dev {} state 3", port.word())
@@ -56,7 +57,7 @@ fn isolated(case: &Case<'_>, bridge: &Bridge<'_>) -> Option<Finding> {
     for port in &isolated {
         let end = bridge.netns.end(port.index);
         finding.others.push(end);
-        let command = format!("link set dev {} isolated off", crate::diagnose::quote(&port.name));
+        let command = format!("link set dev {} isolated off", quote(&port.name));
         finding = finding.mended_by(case.bridge_tool(bridge.netns, &command));
     }
     Some(finding)

@@ -30,11 +30,9 @@ fn drops_too_much(qdisc: &Qdisc) -> bool {
 
 fn drops_all(case: &Case<'_>, end: &End<'_>) -> Finding {
     let what = format!("{} drops all that it sends: its qdisc is noop", case.name_of(end));
-    let link = end.word();
     Finding::error("qdisc", end.id, what)
         .because("qdisc noop on an end with a carrier", "IFLA_QDISC")
-        .mended_by(case.ip(end.netns, &format!("link set dev {link} down")))
-        .mended_by(case.ip(end.netns, &format!("link set dev {link} up")))
+        .mended_by(case.tc(end.netns, &format!("qdisc replace dev {} root noqueue", end.word())))
 }
 
 fn full(case: &Case<'_>, end: &End<'_>, qdisc: &Qdisc) -> Finding {
@@ -44,4 +42,36 @@ fn full(case: &Case<'_>, end: &End<'_>, qdisc: &Qdisc) -> Finding {
         .because(format!("{drops} dropped, {sent} sent, {queued} waiting"), "TCA_STATS2")
         .only(Certainty::Likely)
         .mended_by(case.tc(end.netns, &format!("qdisc del dev {} root", end.word())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        diagnose::{Counted, Severity},
+        inventory::{
+            Link, LinkKind,
+            crafted::{link, netns, snapshot},
+        },
+    };
+
+    /// The kernel's own `noop`, which `tc` cannot make: what an end has before its carrier is heard of.
+    #[test]
+    fn an_end_with_a_carrier_and_noop_drops_all() {
+        let said = |carrier, kind: &str| {
+            let qdisc = Some(kind.to_owned());
+            let end = Link { carrier, qdisc, ..link(2, LinkKind::Veth, 1500, &[]) };
+            let picture = snapshot([netns(1, vec![end], &[])], &[]);
+            let (facts, counted) = (BTreeMap::new(), Counted::default());
+            check(&Case::new(&picture, &facts, &counted))
+        };
+        let found = said(true, "noop");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].severity, Severity::Error);
+        assert_eq!(found[0].mend, ["tc qdisc replace dev link2 root noqueue"]);
+        assert_eq!(said(true, "noqueue"), []);
+        assert_eq!(said(false, "noop"), []);
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::diagnose::{Case, End, Finding, Way, borrowed_sources, quote};
+use crate::{
+    diagnose::{Case, End, Finding, Way, borrowed_sources},
+    shell::quote,
+};
 
 /// `rp_filter` in strict mode.
 const STRICT: u8 = 1;

@@ -1,12 +1,13 @@
 //! Who is behind a cable, and is not looked for there.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
 use crate::{
-    diagnose::{Case, End, Expectation, Finding, expectations},
-    types::EndId,
+    diagnose::{Case, End, Expectation, Finding, expectations, next_hop},
+    inventory::LinkKind,
+    types::{EndId, IfIndex},
 };
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
@@ -16,6 +17,10 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
         .collect();
     let mut found = Vec::new();
     for ((from, owner), missed_way) in &missed {
+        // Who gets the address that the owner sends to is in its subnet, too.
+        if next_hop::unanswered(case, &missed_way.owner).any(|hop| missed_way.is_in(hop.net)) {
+            continue;
+        }
         match missed.get(&(*owner, *from)) {
             Some(back) if missed_way.is_foreign() && back.is_foreign() => {
                 // Once for both.
@@ -50,6 +55,7 @@ fn missed<'a>(case: &Case<'a>, expected: Expectation) -> Option<Missed<'a>> {
         .any(|link| link.addresses.iter().any(|address| address.net.addr() == expected.to));
     let (instead, elsewhere) = match case.facts(from.netns)?.routes.get(&expected.to)? {
         Ok(way) if way.dev == from.id.ifindex => return None,
+        Ok(way) if is_beside(case, &from, way.dev, &owner, expected.to) => return None,
         Ok(way) => {
             let dev = from.netns.links.get(&way.dev).map_or("another link", |dev| &dev.name);
             (format!("{} is sent to {dev}", expected.to), true)
@@ -57,6 +63,14 @@ fn missed<'a>(case: &Case<'a>, expected: Expectation) -> Option<Missed<'a>> {
         Err(refusal) => (format!("{}: {}", expected.to, refusal.0), false),
     };
     (!own).then_some(Missed { expected, from, owner, instead, elsewhere })
+}
+
+/// Whether another link of the same subnet leads to the owner of an address, too: which of the two is
+/// taken is all the same.
+fn is_beside(case: &Case<'_>, from: &End<'_>, dev: IfIndex, owner: &End<'_>, to: IpAddr) -> bool {
+    let Some(dev) = case.end(from.netns.end(dev)) else { return false };
+    let near = dev.addresses().any(|net| net.contains(&to));
+    near && case.beyond(&dev).iter().any(|beyond| beyond.netns == owner.id.netns)
 }
 
 impl Missed<'_> {
@@ -69,6 +83,10 @@ impl Missed<'_> {
         of_owner.is_some_and(|net| is_subnet(&net))
             && !near
             && self.from.addresses().any(|net| is_subnet(&net))
+    }
+
+    fn is_in(&self, net: IpNet) -> bool {
+        net.contains(&self.expected.to)
     }
 
     /// The command that sends to the address by the right link.
@@ -114,9 +132,22 @@ fn different_subnets(case: &Case<'_>, one: &Missed<'_>, other: &Missed<'_>) -> F
     let mut finding = Finding::error("subnet", from.id, what)
         .because(format!("{}: {}", case.name_of(from), shown(from)), "RTM_GETADDR")
         .because(format!("{}: {}", case.name_of(owner), shown(owner)), "RTM_GETADDR")
-        .because(one.instead.clone(), "RTM_GETROUTE")
-        .mended_by(one.mend(case))
-        .mended_by(other.mend(case));
+        .because(one.instead.clone(), "RTM_GETROUTE");
     finding.others.push(owner.id);
-    finding
+    let commands = joined(case, one)
+        .map_or_else(|| vec![one.mend(case), other.mend(case)], |command| vec![command]);
+    Finding { mend: commands, ..finding }
+}
+
+/// The command that gives a container on a bridge an address of the bridge's subnet, too: routes to the
+/// bridge alone would not lead to the others there.
+fn joined(case: &Case<'_>, missed: &Missed<'_>) -> Option<String> {
+    let (end, bridge) = (&missed.from, &missed.owner);
+    if bridge.link.kind != LinkKind::Bridge {
+        return None;
+    }
+    let net = bridge.addresses().find(|net| net.addr() == missed.expected.to)?;
+    let free = case.free_address(net)?;
+    let command = format!("addr add {free}/{} dev {}", net.prefix_len(), end.word());
+    Some(case.ip(end.netns, &command))
 }

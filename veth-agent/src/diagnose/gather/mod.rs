@@ -6,6 +6,8 @@ mod sysctl;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    thread,
+    time::Duration,
 };
 
 use super::{Case, Counted, Facts, Firewall, expect};
@@ -16,10 +18,27 @@ use crate::{
     config::DEFAULT_MAX_ENDS,
     datapath::{self, DatapathError, EndHooks, Maps, Pins},
     fastpath, firewall,
-    inventory::{LinkKind, Namespace, Snapshot},
+    inventory::{self, Depth, DiscoverError, LinkKind, Namespace, Snapshot},
     netns,
     types::{EndId, NetnsCookie},
 };
+
+/// A namespace that is being deleted has no name any more, and takes its ends along in a moment.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// Takes a picture with its routes; a second one, where ends are without a peer that may be about to go.
+///
+/// # Errors
+/// When the agent's own namespace cannot be read.
+pub fn picture() -> Result<Snapshot, DiscoverError> {
+    let snapshot = inventory::snapshot(Depth::Routes)?;
+    let lost = snapshot.ends().any(|end| snapshot.peer_of(end).is_none());
+    if !lost || !snapshot.unseen.is_empty() {
+        return Ok(snapshot);
+    }
+    thread::sleep(MOMENT);
+    inventory::snapshot(Depth::Routes)
+}
 
 /// Looks at all namespaces of a snapshot that was taken with its routes. `hooks` are our programs on
 /// its ends.
@@ -40,7 +59,8 @@ pub fn gather(
             facts
         });
         // One that is gone by now has no facts.
-        if let Ok(looked) = looked {
+        if let Ok(mut looked) = looked {
+            look_for_peers(snapshot, netns, &mut looked);
             facts.insert(netns.cookie, looked);
         }
     }
@@ -69,12 +89,32 @@ fn matters(netns: &Namespace) -> bool {
     netns.links.values().any(|link| link.kind.is_paired())
 }
 
+/// Where the other ends lie that were not seen. A namespace that was looked into may have links that cannot
+/// be read: a name need not be text.
+fn look_for_peers(snapshot: &Snapshot, netns: &Namespace, facts: &mut Facts) {
+    let ends =
+        netns.links.values().filter(|link| snapshot.peer_of(netns.end(link.index)).is_none());
+    let lost: Vec<_> = ends.filter_map(|link| Some((link, link.peer?.nsid?))).collect();
+    if lost.is_empty() {
+        return;
+    }
+    facts.numbers = inventory::numbers(snapshot, netns);
+    for (link, nsid) in lost {
+        let lies_in = facts.numbers.get(&nsid).and_then(|cookie| snapshot.namespaces.get(cookie));
+        if let Some(there) = lies_in {
+            let (label, there) = (netns.label(snapshot.host), there.label(snapshot.host));
+            facts.unread.insert(format!("the other end of {label}/{}, in {there}", link.name));
+        }
+    }
+}
+
 fn within(netns: &Namespace, asked: Option<&BTreeSet<IpAddr>>) -> Facts {
     let mut facts = Facts::default();
     if may_forward(netns) {
         facts.forwards_ipv4 = sysctl::forwards_ipv4();
         facts.forwards_ipv6 = sysctl::forwards_ipv6();
         facts.rp_filter = sysctl::rp_filter();
+        facts.proxy_arp = sysctl::proxy_arp();
     }
     if let Err(error) = path::ask(&mut facts, asked.into_iter().flatten().copied()) {
         facts.unread.insert(error.to_string());
@@ -114,6 +154,9 @@ fn look_ahead(
     facts: &mut Facts,
 ) {
     for link in netns.links.values() {
+        if link.xdp.is_some() && link.kind.is_paired() && facts.bpf_links.is_empty() {
+            facts.bpf_links = datapath::links_by_program();
+        }
         let Some(hooks) = hooks.get(&netns.end(link.index)) else { continue };
         let crowded = [hooks.ingress, hooks.egress].into_iter().flatten().any(|hook| hook.of > 1);
         if crowded && let Ok(found) = fastpath::look_at_end(pins, netns.cookie, link) {

@@ -20,6 +20,11 @@ pub fn forwards_ipv6() -> bool {
     is_on("ipv6/conf/all/forwarding")
 }
 
+/// Whether all links answer ARP for addresses of others.
+pub fn proxy_arp() -> bool {
+    is_on("ipv4/conf/all/proxy_arp")
+}
+
 /// How reverse paths are filtered at all links; one of its own may do so more loosely
 /// (`Documentation/networking/ip-sysctl.rst`).
 pub fn rp_filter() -> u8 {

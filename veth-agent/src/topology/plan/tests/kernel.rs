@@ -9,7 +9,10 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    inventory::{Address, Link, LinkKind, Namespace, OperState, PeerRef, Route, Snapshot, Unseen},
+    inventory::{
+        Address, Link, LinkKind, Namespace, OperState, PeerRef, Route, Snapshot, Unseen,
+        crafted::link,
+    },
     mark,
     topology::{
         action::{Action, LinkRef, NewEnd},
@@ -402,28 +405,12 @@ fn plain(index: IfIndex, name: &str, kind: LinkKind) -> Link {
     let peer = kind.is_paired().then_some(PeerRef { ifindex: IfIndex(0), nsid: None });
     let [.., c, d] = index.0.to_be_bytes();
     Link {
-        index,
         name: name.to_owned(),
-        kind,
         mac: Some(MacAddr([2, 0xff, 0, 0, c, d])),
-        mtu: 1500,
         admin_up: false,
         carrier: false,
         state: OperState::Down,
-        alias: None,
-        newborn: false,
-        port: None,
-        vlan_filtering: false,
-        stp: false,
-        qdisc: None,
-        arp: true,
-        lower: None,
-        tunnel: None,
-        switches: crate::inventory::Switches::default(),
-        xdp: None,
-        master: None,
         peer,
-        addresses: Vec::new(),
-        duplicates: Vec::new(),
+        ..link(index.0, kind, 1500, &[])
     }
 }
