@@ -98,13 +98,18 @@ pub enum DatapathError {
     Missing(&'static str),
 }
 
+/// How the lines begin that end a verifier's log.
+const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+
 /// Of a verifier's log, the line that says what it does not like; all of it is for `--log-level debug`.
 fn why_not_loaded(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else { return chain(error) };
     tracing::debug!(log = %verifier_log, "what the verifier says");
     let log = verifier_log.to_string();
-    let counts = |line: &&str| line.starts_with("processed ") || line.trim().is_empty();
-    match log.lines().rev().find(|line| !counts(line)) {
+    let is_count = |line: &&str| {
+        line.trim().is_empty() || STATISTICS.iter().any(|begin| line.starts_with(begin))
+    };
+    match log.lines().rev().find(|line| !is_count(line)) {
         Some(line) => format!("the kernel refuses it: {io_error}: {}", line.trim()),
         None => format!("the kernel refuses it: {io_error}"),
     }
