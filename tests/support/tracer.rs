@@ -95,10 +95,15 @@ impl Tracer {
         });
         let mut tracer = Self { child, out, said, listener };
         node.eventually("a trace that is attached", SOON, || {
-            ensure!(tracer.child.0.try_wait()?.is_none(), "it has ended: {}", tracer.said());
-            Ok(tracer.said().contains("attached ").then_some(()))
+            let attached = tracer.said().contains("attached ");
+            Ok((attached || tracer.listener.is_finished()).then_some(()))
         })?;
-        Ok(tracer)
+        if tracer.said().contains("attached ") {
+            return Ok(tracer);
+        }
+        // Its standard error has been closed: all that it had to say is there.
+        tracer.child.0.wait()?;
+        bail!("it has ended: {}", tracer.said())
     }
 
     /// What it has said so far.

@@ -191,6 +191,7 @@ fn what_is_no_filter_is_told_in_libpcaps_words() {
             ("port 70000", "illegal port number 70000 > 65535"),
             ("tcp and udp", "expression rejects all packets"),
             ("ip6 protochain 6", "needs a loop"),
+            ("inbound and tcp", "use --dir"),
         ] {
             let refused = agent(&format!("trace {expression}"))?;
             let told = refused.stderr.contains(words) && refused.stderr.lines().count() == 1;

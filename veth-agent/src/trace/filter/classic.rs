@@ -149,11 +149,18 @@ pub enum Classic {
 /// # Errors
 /// When it is not one that libpcap's compiler is known to write.
 pub fn read(program: &[Instruction]) -> Result<Vec<Classic>, FilterError> {
-    let read = |instruction: &Instruction| {
-        read_one(*instruction).ok_or(FilterError::Unknown(instruction.code))
+    let read = |instruction: &Instruction| match read_one(*instruction) {
+        Some(Classic::Load(_, Source::Frame(Place { offset: BESIDE.., .. }, _))) => {
+            Err(FilterError::BesideFrame)
+        }
+        Some(known) => Ok(known),
+        None => Err(FilterError::Unknown(instruction.code)),
     };
     program.iter().map(read).collect()
 }
+
+/// Offsets from here on stand for what Linux knows of a packet beside its bytes: `SKF_AD_OFF`.
+const BESIDE: u32 = 0xffff_f000;
 
 fn read_one(instruction: Instruction) -> Option<Classic> {
     let Instruction { code, k, .. } = instruction;

@@ -35,6 +35,11 @@ pub enum FilterError {
     /// It needs more instructions than there is room for.
     #[error("this filter is too long for the kernel; shorten it, or trace with a part of it")]
     TooLong,
+    /// It asks for what does not lie in the frame.
+    #[error(
+        "this filter asks which way a packet goes, or another thing that is not in it; use --dir and -i"
+    )]
+    BesideFrame,
     /// Not an instruction that libpcap writes.
     #[error(
         "this filter needs instruction {0:#x}, which is not known; this is a mistake in veth-agent, please report it"
