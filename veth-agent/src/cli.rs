@@ -214,6 +214,9 @@ pub struct TraceArgs {
     /// Stop after so long.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
+    /// Show names for addresses and ports; while one is looked up, nothing is printed.
+    #[arg(long)]
+    pub resolve: bool,
     /// Fail with 4 when packets were lost on the way to the output.
     #[arg(long)]
     pub strict: bool,

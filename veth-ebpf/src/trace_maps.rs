@@ -189,10 +189,13 @@ fn put<const N: usize>(ring: &Ring, event: &Event, frame: &impl Frame, limited: 
     }
 }
 
-/// The same number, between 1 and `N`, so that a verifier sees it; see [`below`].
+/// The same number, between 1 and `N`, so that a verifier sees it; see [`below`]. Older ones see it of 64 bits
+/// alone.
 #[inline(always)]
 #[must_use]
 pub fn clamp<const N: usize>(captured: u32) -> u32 {
+    let captured = u64::from(captured);
     // SAFETY: a local variable.
-    unsafe { ptr::read_volatile(&raw const captured) }.clamp(1, N as u32)
+    let captured = unsafe { ptr::read_volatile(&raw const captured) };
+    captured.clamp(1, N as u64) as u32
 }

@@ -42,7 +42,7 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     let child = start(&args.command)?;
     let pipe = pipe(args)?;
     let mut until = Until { deadline, child, stopped, pipe };
-    let mut printer = printer(format, args.snaplen);
+    let mut printer = printer(format, args);
     let mut describe = Describe::new(names);
     let ended =
         trace::run(&mut session, &mut describe, args.follow, &mut printer, &mut out, &mut until);
@@ -132,14 +132,18 @@ fn pipe(args: &TraceArgs) -> Result<Option<OwnedFd>, Failure> {
     pipe.transpose().map_err(Failure::failed)
 }
 
-fn printer(format: TraceOutput, snaplen: u32) -> Printer {
+fn printer(format: TraceOutput, args: &TraceArgs) -> Printer {
     let colour = io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let text = |detail| {
+        let text = Text::new(detail, colour, Clock::local());
+        if args.resolve { text.resolved() } else { text }
+    };
     match format {
-        TraceOutput::Compact => Printer::text(Text::new(Detail::Compact, colour, Clock::local())),
-        TraceOutput::Wide => Printer::text(Text::new(Detail::Wide, colour, Clock::local())),
+        TraceOutput::Compact => Printer::text(text(Detail::Compact)),
+        TraceOutput::Wide => Printer::text(text(Detail::Wide)),
         TraceOutput::Json => Printer::json(),
-        TraceOutput::Pcapng => Printer::pcapng(PcapNg::new(snaplen)),
+        TraceOutput::Pcapng => Printer::pcapng(PcapNg::new(args.snaplen)),
     }
 }
 

@@ -4,6 +4,7 @@
 mod clock;
 mod escape;
 mod json;
+mod names;
 mod pcapng;
 #[cfg(test)]
 mod sample;

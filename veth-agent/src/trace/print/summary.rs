@@ -1,12 +1,13 @@
 //! A packet in the words of `tcpdump`, so far as these are known to everybody.
 
-use std::{fmt, net::IpAddr};
+use std::{cell::RefCell, fmt, net::IpAddr};
 
 use etherparse::IpNumber;
 
 use super::super::decode::{
     Arp, Dns, Ethernet, Fault, Fragment, Icmp, Ip, Packet, Quoted, Tcp, TcpOptions, Transport, Udp,
 };
+use super::{super::decode, names::Names};
 
 /// Below this an EtherType is a length (IEEE 802.3).
 const FIRST_ETHERTYPE: u16 = 0x600;
@@ -23,6 +24,8 @@ pub struct Summary<'a> {
     pub length: u32,
     /// Whether MACs and the options of TCP are shown.
     pub wide: bool,
+    /// Names in place of numbers, where they are asked for.
+    pub names: Option<&'a RefCell<Names>>,
 }
 
 impl fmt::Display for Summary<'_> {
@@ -84,24 +87,51 @@ impl Summary<'_> {
         }
         match &self.packet.transport {
             Some(Transport::Tcp(what)) => {
-                tuple(ip, Some((what.source_port, what.destination_port)), f)?;
+                self.tuple(ip, Some((what.source_port, what.destination_port)), f)?;
                 tcp(what, self.wide, f)?;
             }
             Some(Transport::Udp(what)) => {
-                tuple(ip, Some((what.source_port, what.destination_port)), f)?;
+                self.tuple(ip, Some((what.source_port, what.destination_port)), f)?;
                 udp(what, self.packet.dns.as_ref(), f)?;
             }
             Some(Transport::Icmp(what)) => {
-                tuple(ip, None, f)?;
+                self.tuple(ip, None, f)?;
                 icmp(what, f)?;
             }
             None => {
-                tuple(ip, None, f)?;
+                self.tuple(ip, None, f)?;
                 protocol(ip.protocol, f)?;
                 write!(f, ", length {}", ip.payload)?;
             }
         }
         ip.fragment.map_or(Ok(()), |part| fragment(ip, part, f))
+    }
+
+    fn tuple(&self, ip: &Ip, ports: Option<(u16, u16)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.names {
+            None => addresses((ip.source, ip.destination), ports, f)?,
+            Some(names) => {
+                let mut names = names.borrow_mut();
+                named(&mut names, ip.source, ports.map(|(from, _)| from), ip.protocol, f)?;
+                f.write_str(" > ")?;
+                named(&mut names, ip.destination, ports.map(|(_, to)| to), ip.protocol, f)?;
+            }
+        }
+        f.write_str(": ")
+    }
+}
+
+fn named(
+    names: &mut Names,
+    address: IpAddr,
+    port: Option<u16>,
+    protocol: u8,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    f.write_str(names.host(address))?;
+    match port {
+        Some(port) => write!(f, ".{}", names.service(port, protocol == decode::protocol::UDP)),
+        None => Ok(()),
     }
 }
 
@@ -113,11 +143,6 @@ fn arp(arp: &Arp, length: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         _ => write!(f, "ARP, operation {operation}")?,
     }
     write!(f, ", length {length}")
-}
-
-fn tuple(ip: &Ip, ports: Option<(u16, u16)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    addresses((ip.source, ip.destination), ports, f)?;
-    f.write_str(": ")
 }
 
 /// Ports behind a dot, as `tcpdump` has them.
@@ -256,7 +281,7 @@ mod tests {
     fn summary(name: &str, wide: bool) -> Option<String> {
         let (_, frame) = frames::all().into_iter().find(|(it, _)| *it == name)?;
         let length = frame.len() as u32;
-        Some(Summary { packet: &decode(&frame, length), length, wide }.to_string())
+        Some(Summary { packet: &decode(&frame, length), length, wide, names: None }.to_string())
     }
 
     /// What `tcpdump -n -S -t` 4.99.3 prints of the same frames, to the letter.
@@ -395,7 +420,8 @@ mod tests {
         let (_, frame) = frames::all().swap_remove(3);
         let cut = |end: usize| {
             let length = frame.len() as u32;
-            Summary { packet: &decode(&frame[..end], length), length, wide: false }.to_string()
+            Summary { packet: &decode(&frame[..end], length), length, wide: false, names: None }
+                .to_string()
         };
         assert_eq!(cut(0), "Ethernet, length 102 [|ether]");
         assert_eq!(cut(16), "ethertype 0x8100, length 102 [|vlan]");

@@ -1,6 +1,7 @@
 //! Lines for people: time, end, direction, and then what `tcpdump` would say.
 
 use std::{
+    cell::RefCell,
     fmt,
     io::{self, Write as _},
 };
@@ -9,6 +10,7 @@ use super::{
     super::{Direction, Sighting, Verdict, decode::Packet},
     Clock,
     escape::Escaped,
+    names::Names,
     outcome,
     summary::Summary,
 };
@@ -40,6 +42,7 @@ pub struct Text {
     detail: Detail,
     colour: bool,
     clock: Clock,
+    names: Option<RefCell<Names>>,
     /// Width of the longest end's name so far.
     column: usize,
 }
@@ -48,7 +51,13 @@ impl Text {
     /// Lines that tell as much as `detail`, with times of `clock`.
     #[must_use]
     pub const fn new(detail: Detail, colour: bool, clock: Clock) -> Self {
-        Self { detail, colour, clock, column: 0 }
+        Self { detail, colour, clock, names: None, column: 0 }
+    }
+
+    /// The same with names for addresses and ports.
+    #[must_use]
+    pub fn resolved(self) -> Self {
+        Self { names: Some(RefCell::default()), ..self }
     }
 
     /// Makes room for names of ends that are known before the first packet.
@@ -77,7 +86,8 @@ impl Text {
         // What the packet is has been said at its first hop.
         if wide || sighting.since.is_none() {
             out.extend(if dropped { b": ".as_slice() } else { b" " });
-            write!(out, "{}", Summary { packet, length: sighting.length, wide })?;
+            let names = self.names.as_ref();
+            write!(out, "{}", Summary { packet, length: sighting.length, wide, names })?;
             trailer(sighting, wide, out)?;
         }
         if wide {
