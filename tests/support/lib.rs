@@ -36,7 +36,7 @@ pub use foreign::Foreign;
 pub use list::{ListedEnd, listed};
 pub use node::{Node, mac, mac_text, on_node};
 pub use page::{Page, Sample};
-pub use patience::{bearable, patient};
+pub use patience::{bearable, is_emulated, patient};
 pub use picture::Picture;
 pub use raw::{Gso, Qdisc, RawFrames, frame, udp_frame, udp_frame_of, udp6_frame_of};
 pub use stats::{LinkStats, link_stats};

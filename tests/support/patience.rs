@@ -21,3 +21,10 @@ pub fn patient(limit: Duration) -> Duration {
 pub fn bearable(amount: u64) -> u64 {
     amount / u64::from(factor())
 }
+
+/// Whether this machine is emulated: its image has not all that a real one has.
+#[must_use]
+pub fn is_emulated() -> bool {
+    let second = Duration::from_secs(1);
+    patient(second) > second
+}

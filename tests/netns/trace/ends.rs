@@ -4,7 +4,10 @@ use std::process::Command;
 
 use anyhow::ensure;
 use nix::sys::signal::Signal;
-use veth_tests::{Agent, Totals, Tracer, agent, agent_path, on_node, run, shell, undisturbed};
+use veth_tests::{
+    Agent, Totals, Tracer, agent, agent_path, is_emulated, on_node, run, shell, skipped,
+    undisturbed,
+};
 
 use super::{cable, nothing_left, places, send};
 
@@ -97,6 +100,29 @@ fn a_closed_pipe_ends_it() {
         ensure!(traced.json()?.len() == 1, "{traced:?}");
         ensure!(traced.said.contains("seen ") && !traced.said.contains("error"), "{traced:?}");
         nothing_left()
+    });
+}
+
+/// What `-w -` writes goes into other people's tools.
+#[test]
+fn tshark_reads_it_from_a_pipe() {
+    if is_emulated() {
+        // It would be larger than all else there.
+        return skipped("tshark in its image");
+    }
+    on_node(|node| {
+        cable(node)?;
+        let agent = agent_path().display();
+        let fields = "-T fields -e frame.interface_name -e icmp.type -e icmp.seq";
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{agent} trace -w - -c 4 icmp | tshark -i - -c 4 {fields}")]);
+        let tracer = Tracer::spawn(node, command)?;
+        run("nsenter --net=/run/netns/red ping -q -c 1 10.0.0.2")?;
+        let traced = tracer.end(node)?;
+        let told = String::from_utf8(traced.out.clone())?;
+        let wanted = "red/r1\t8\t1\nblue/b1\t8\t1\nblue/b1\t0\t1\nred/r1\t0\t1\n";
+        ensure!(told == wanted, "{traced:?}");
+        Ok(())
     });
 }
 

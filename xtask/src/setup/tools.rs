@@ -39,6 +39,7 @@ pub const TEST: &[Tool] = &[
     tool("ethtool", "ethtool", "to switch offloads in the tests"),
     tool("iperf3", "iperf3", "bulk traffic in the tests"),
     tool("tcpdump", "tcpdump", "a second opinion on what passes"),
+    tool("tshark", "tshark", "to read what traces write"),
     tool("prometheus", "prometheus", "a real scraper for the metrics page"),
     tool("promtool", "prometheus", "to check the metrics page"),
     tool("xdp-loader", "xdp-tools", "other people's XDP programs beside ours"),
