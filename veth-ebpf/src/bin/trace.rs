@@ -134,7 +134,7 @@ impl Sight for Passing<'_> {
         let length = self.packet.bytes();
         let asked = self.kind == kind::OUT && PROCESSES.load() != 0;
         let sender = if asked { sender(&Running(offset), ctx.as_ptr() as u64) } else { None };
-        let Process { pid, comm } = sender.unwrap_or_default();
+        let Process { pid, comm } = sender.unwrap_or_else(Process::unknown);
         Event {
             // SAFETY: a helper without arguments.
             time: unsafe { bpf_ktime_get_ns() },

@@ -5,12 +5,13 @@ use core::mem::MaybeUninit;
 use veth_common::{
     drops::Field,
     endpoint::EndKey,
-    trace::{COMM, Event, MAX_CAPTURED, Source, kind},
+    trace::{Event, MAX_CAPTURED, Source, kind},
 };
 
 use super::{
     drops::{Freed, SKB_WORDS, Skb, attribute, is_kernels},
     look::{Sight, look},
+    sender::Process,
 };
 use crate::{
     filter::Filter,
@@ -89,7 +90,7 @@ impl<M: Memory> Sight for Lost<'_, M> {
             mark: self.skb.u32(Field::SkbMark),
             reason: self.freed.reason,
             pid: 0,
-            comm: [0; COMM / 8],
+            comm: Process::unknown().comm,
             kind: kind::DROP,
             padding: 0,
         }

@@ -1,5 +1,7 @@
 //! Which process sends a packet.
 
+use core::ptr;
+
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 use veth_common::{
     drops::{Field, UNKNOWN},
@@ -10,12 +12,25 @@ use super::drops::is_kernels;
 use crate::kernel::Memory;
 
 /// A process.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Process {
     /// Its id.
     pub pid: u32,
     /// Its name.
     pub comm: [u64; COMM / 8],
+}
+
+impl Process {
+    /// None. The compiler must not know that these are zeros: it would set them together with those beside
+    /// them, byte by byte in a loop.
+    #[inline(always)]
+    #[must_use]
+    pub fn unknown() -> Self {
+        let zero = 0_u64;
+        // SAFETY: a local variable.
+        let zero = || unsafe { ptr::read_volatile(&raw const zero) };
+        Self { pid: 0, comm: [zero(), zero()] }
+    }
 }
 
 /// The process that sends the packet at this address, if it is the one that runs: much is sent while another

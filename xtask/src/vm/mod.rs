@@ -54,6 +54,7 @@ const QUICK: &[&str] = &[
     "packet",
     "residue::",
     "status::",
+    "trace::",
     "undo::",
     "upgrade::",
 ];
