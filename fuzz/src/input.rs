@@ -2,7 +2,7 @@
 
 use veth_agent::trace::{Direction, EndName, Process, Sighting, Verdict};
 
-use crate::TIME;
+use crate::{SINCE, TIME};
 
 /// Bytes before the names.
 const HEADER: usize = 8;
@@ -87,7 +87,7 @@ impl<'a> Input<'a> {
             time: TIME,
             packet: 0xffff_8880_0000_0000,
             packet_id: self.is(FOLLOWED).then_some(3),
-            since: (self.is(FOLLOWED) && self.is(PEER)).then_some(TIME),
+            since: (self.is(FOLLOWED) && self.is(PEER)).then_some(SINCE),
             end: self.is(END).then_some(&end),
             peer: self.is(PEER).then_some(&end),
             direction: [None, Some(Direction::In), Some(Direction::Out), None]

@@ -21,6 +21,9 @@ pub use self::input::{Input, input};
 /// When all packets are seen: 2023-11-14, 22:13:20 and 7 ns.
 const TIME: Duration = Duration::new(1_700_000_000, 7);
 
+/// And so long after the hop before.
+const SINCE: Duration = Duration::from_nanos(4807);
+
 /// Decodes the frame in `bytes`, has every printer print it, and checks what came out.
 ///
 /// # Panics
