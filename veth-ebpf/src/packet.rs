@@ -13,7 +13,7 @@ use aya_ebpf::{
 use crate::{
     datapath::Rewrite,
     parse::Head,
-    trace_maps::{Frame, below},
+    trace_maps::{Frame, clamp},
 };
 
 /// `PACKET_HOST`, `include/uapi/linux/if_packet.h`.
@@ -230,10 +230,10 @@ impl Frame for Whole<'_> {
             // SAFETY: the caller's promise.
             return unsafe { self.load(0, to, bytes) };
         }
-        let rest = below::<N>(bytes.saturating_sub(ADDRESSES + TAG));
-        if rest == 0 {
+        if bytes <= ADDRESSES + TAG {
             return false;
         }
+        let rest = clamp::<N>(bytes - ADDRESSES - TAG);
         // SAFETY: there is room for more than addresses and tag.
         unsafe {
             self.load(0, to, ADDRESSES) && {
