@@ -230,7 +230,7 @@ pub fn remove_qdisc(ifindex: IfIndex) -> Result<(), AttachCause> {
             return Ok(());
         }
         for hook in HookName::BOTH {
-            if !observe::filters(&connection, ifindex, hook).await?.is_empty() {
+            if !observe::all_filters(&connection, ifindex, hook).await?.is_empty() {
                 return Ok(());
             }
         }

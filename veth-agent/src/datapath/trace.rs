@@ -69,7 +69,8 @@ impl TraceLinks {
     fn remove_filters(&mut self) {
         for (netns, filters) in self.filters.drain(..) {
             let removed = netns::within_known(&netns.path, netns.cookie, || {
-                filters.iter().try_for_each(Filter::remove)
+                // The qdisc goes with the filter that came first, when it is the last.
+                filters.iter().rev().try_for_each(Filter::remove)
             });
             if let Ok(Err(error)) = removed {
                 tracing::warn!(netns = %netns.path.display(), %error, "filters of this trace are left behind");

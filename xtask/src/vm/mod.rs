@@ -54,7 +54,9 @@ const QUICK: &[&str] = &[
     "packet",
     "residue::",
     "status::",
-    "trace::",
+    "trace::filters::the_kernel",
+    "trace::follow::people",
+    "trace::same::",
     "undo::",
     "upgrade::",
 ];
