@@ -1,17 +1,12 @@
 //! Packets that are dropped: why, and where.
 
-use std::net::UdpSocket;
-
 use anyhow::ensure;
-use nix::sys::{
-    signal::Signal,
-    socket::{setsockopt, sockopt},
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use veth_agent::preflight::Feature;
 use veth_tests::{Tracer, lacks, on_node, run, undisturbed};
 
-use super::{cable, places, send};
+use super::{cable, places, send, soon_full};
 
 /// How many lines say each.
 fn count(lines: &[Value], what: &str) -> usize {
@@ -32,11 +27,7 @@ fn each_way_to_be_dropped_is_told_with_its_reason_at_the_right_end() {
             run(&format!("{inside} add rule ip t c udp dport {port} drop"))?;
         }
         run("ip -n red link set r1 mtu 3000")?;
-        let full = node.within("blue", || {
-            let socket = UdpSocket::bind("10.0.0.2:5004")?;
-            setsockopt(&socket, sockopt::RcvBuf, &1)?;
-            Ok(socket)
-        })?;
+        let full = soon_full(node, 5004)?;
         let _room = undisturbed()?;
         let tracer = Tracer::start(node, "--drops -o json")?;
         send(node, 5001, 3, 100)?;

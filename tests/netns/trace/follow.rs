@@ -1,17 +1,12 @@
 //! Packets from hook to hook.
 
-use std::net::UdpSocket;
-
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::{
-    signal::Signal,
-    socket::{setsockopt, sockopt},
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use veth_agent::preflight::Feature;
 use veth_tests::{Tracer, lacks, on_node, run, undisturbed};
 
-use super::{cable, places, send};
+use super::{cable, places, send, soon_full};
 use crate::fastpath::{By, Shape, fast_by, in_red, make_pods, pods_by};
 
 /// The ways of all packets: of each hop the place, and the verdict there.
@@ -51,11 +46,7 @@ fn a_dropped_packet_has_its_way_up_to_there() {
         run(&format!("{nft} add chain ip t c {{ type filter hook input priority 0 ; }}"))?;
         run(&format!("{nft} add rule ip t c udp dport 5001 drop"))?;
         run("ip -n red link set r1 mtu 3000")?;
-        let full = node.within("blue", || {
-            let socket = UdpSocket::bind("10.0.0.2:5004")?;
-            setsockopt(&socket, sockopt::RcvBuf, &1)?;
-            Ok(socket)
-        })?;
+        let full = soon_full(node, 5004)?;
         let _room = undisturbed()?;
         let tracer = Tracer::start(node, "--follow -o json udp")?;
         send(node, 5001, 3, 100)?;

@@ -12,6 +12,7 @@ mod same;
 use std::net::UdpSocket;
 
 use anyhow::{Result, ensure};
+use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 use veth_tests::{Node, run, shell};
 
@@ -41,6 +42,15 @@ pub fn send(node: &Node, port: u16, packets: usize, bytes: usize) -> Result<()> 
             socket.send_to(&vec![7; bytes], ("10.0.0.2", port))?;
         }
         Ok(())
+    })
+}
+
+/// A socket of blue that has room for a few packets and is never read.
+pub fn soon_full(node: &Node, port: u16) -> Result<UdpSocket> {
+    node.within("blue", || {
+        let socket = UdpSocket::bind(("10.0.0.2", port))?;
+        setsockopt(&socket, sockopt::RcvBuf, &1)?;
+        Ok(socket)
     })
 }
 
