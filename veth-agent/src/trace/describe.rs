@@ -73,8 +73,11 @@ impl Describe {
 }
 
 fn process(event: &Event) -> Option<Process> {
+    if event.pid == 0 {
+        return None;
+    }
     let comm: Vec<u8> = event.comm.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let name = comm.split(|byte| *byte == 0).next().unwrap_or_default();
     let name = String::from_utf8_lossy(name).into_owned();
-    (event.pid != 0).then_some(Process { pid: event.pid, name })
+    Some(Process { pid: event.pid, name })
 }
