@@ -14,9 +14,13 @@ pub struct DropKey {
     pub location: u64,
     /// Index of the end inside its namespace.
     pub ifindex: u32,
-    /// `enum skb_drop_reason` of the running kernel; of a [`place`] of XDP, an errno.
+    /// `enum skb_drop_reason` of the running kernel, and [`MULTICAST`]; of a [`place`] of XDP, an errno.
     pub reason: u32,
 }
+
+/// Set in the reason of a frame that came to a multicast address. The kernel's own use 16 bits and a few above
+/// (`SKB_DROP_REASON_SUBSYS_SHIFT`).
+pub const MULTICAST: u32 = 1 << 31;
 
 /// Where frames are lost that no socket buffer carries. No text of the kernel lies there.
 pub mod place {
@@ -83,34 +87,36 @@ pub enum Field {
     SockNet = 10,
     /// Segments of a packet.
     SharedSegments = 11,
+    /// The byte that tells whom a packet is for, in its lowest three bits.
+    SkbPacketType = 12,
     /// Payload of each.
-    SharedSegmentBytes = 12,
+    SharedSegmentBytes = 13,
     /// Address of what of the packet is still ahead.
-    SkbData = 13,
+    SkbData = 14,
     /// Where, from the beginning of the buffer, the part that lies there ends.
-    SkbTail = 14,
+    SkbTail = 15,
     /// Bytes that are still ahead.
-    SkbLen = 15,
+    SkbLen = 16,
     /// Where, from the beginning of the buffer, the Ethernet header lies.
-    SkbMacHeader = 16,
+    SkbMacHeader = 17,
     /// Where the network header lies.
-    SkbNetworkHeader = 17,
+    SkbNetworkHeader = 18,
     /// `EtherType`.
-    SkbProtocol = 18,
+    SkbProtocol = 19,
     /// The VLAN tag that lies beside the packet: protocol and tag; zero where there is none (Linux 6.2).
-    SkbVlan = 19,
+    SkbVlan = 20,
     /// Mark.
-    SkbMark = 20,
+    SkbMark = 21,
     /// The namespaces of a process.
-    TaskNsproxy = 21,
+    TaskNsproxy = 22,
     /// Its id.
-    TaskTgid = 22,
+    TaskTgid = 23,
     /// Its name.
-    TaskComm = 23,
+    TaskComm = 24,
     /// Its memory; kernel threads have none.
-    TaskMm = 24,
+    TaskMm = 25,
     /// The network namespace among the namespaces.
-    NsproxyNet = 25,
+    NsproxyNet = 26,
 }
 
 /// What is known of a [`Field`].
@@ -120,7 +126,7 @@ pub struct FieldFacts {
     pub structure: &'static str,
     /// Its member.
     pub member: &'static str,
-    /// Bytes that it must have for the program to read it.
+    /// Bytes that it must have for the program to read it; 0 for a mere place.
     pub bytes: u32,
     /// The read-only global, an `u64`, that tells the program its offset in bytes, or [`UNKNOWN`].
     pub global: &'static str,
@@ -128,7 +134,7 @@ pub struct FieldFacts {
 
 impl Field {
     /// All of them, each in its own place.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::SkbDev,
         Self::SkbSk,
         Self::SkbDst,
@@ -141,6 +147,7 @@ impl Field {
         Self::DstDev,
         Self::SockNet,
         Self::SharedSegments,
+        Self::SkbPacketType,
         Self::SharedSegmentBytes,
         Self::SkbData,
         Self::SkbTail,
@@ -158,7 +165,7 @@ impl Field {
     ];
 
     /// Those that it takes to count what is lost; the others it takes to show it.
-    pub const COUNTED: &[Self] = Self::ALL.split_at(12).0;
+    pub const COUNTED: &[Self] = Self::ALL.split_at(13).0;
 
     /// Where to look it up, and how the program is told.
     #[must_use]
@@ -176,6 +183,8 @@ impl Field {
             Self::DstDev => facts("dst_entry", "dev", 8, "DST_DEV"),
             Self::SockNet => facts("sock_common", "skc_net", 8, "SOCK_NET"),
             Self::SharedSegments => facts("skb_shared_info", "gso_segs", 2, "SHARED_SEGMENTS"),
+            // A name for the place: the member itself is no byte, but three bits of one.
+            Self::SkbPacketType => facts("sk_buff", "__pkt_type_offset", 0, "SKB_PACKET_TYPE"),
             Self::SharedSegmentBytes => facts("skb_shared_info", "gso_size", 2, "SHARED_SIZE"),
             Self::SkbData => facts("sk_buff", "data", 8, "SKB_DATA"),
             Self::SkbTail => facts("sk_buff", "tail", 4, "SKB_TAIL"),

@@ -13,6 +13,8 @@ use veth_common::{
     trace::{Event, FILTER_REACH, NormalEnd, Seen, Source},
 };
 
+use crate::observe::drops::Freed;
+
 type Ring = RingBuf<u64, 4096>;
 
 /// A ring for each CPU: one that many write to collapses.
@@ -62,15 +64,15 @@ pub fn is_watched(end: &EndKey) -> bool {
     ENDS.get_ptr(end).is_some()
 }
 
-/// Whether a packet that is freed for this reason at this place has done its work.
+/// Whether a packet that is freed like this, and came to a multicast address or not, has done its work.
 #[inline(always)]
-pub fn is_normal(reason: u32, location: u64) -> bool {
+pub fn is_normal(freed: &Freed, is_multicast: bool) -> bool {
     for at in 0..NormalEnd::MOST {
         let Some(end) = NORMAL.get(at) else { return false };
         if end.places() == 0 {
             return false;
         }
-        if end.holds(reason, location) {
+        if end.holds(freed.reason, freed.location, is_multicast) {
             return true;
         }
     }

@@ -3,6 +3,7 @@
 mod conserve;
 mod healthy;
 mod life;
+mod multicast;
 mod reasons;
 mod without;
 mod xdp;

@@ -134,7 +134,7 @@ fn offsets(btf: &Btf) -> Offsets {
         let found = btf.member(facts.structure, facts.member)?;
         let end = u64::from(found.offset) + u64::from(found.bytes);
         let readable = found.bytes == facts.bytes
-            && found.offset.is_multiple_of(facts.bytes.min(8))
+            && found.offset.is_multiple_of(facts.bytes.clamp(1, 8))
             && (facts.structure != "sk_buff" || end <= SKB_BYTES);
         readable.then_some((field, found.offset))
     };

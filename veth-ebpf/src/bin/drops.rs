@@ -27,6 +27,7 @@ offsets!(
     DstDev DST_DEV,
     SockNet SOCK_NET,
     SharedSegments SHARED_SEGMENTS,
+    SkbPacketType SKB_PACKET_TYPE,
     ; _
 );
 

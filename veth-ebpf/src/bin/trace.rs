@@ -71,6 +71,7 @@ offsets!(
     DstDev DST_DEV,
     SockNet SOCK_NET,
     SharedSegments SHARED_SEGMENTS,
+    SkbPacketType SKB_PACKET_TYPE,
     SharedSegmentBytes SHARED_SIZE,
     SkbData SKB_DATA,
     SkbTail SKB_TAIL,

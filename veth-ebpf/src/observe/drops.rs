@@ -7,7 +7,7 @@
 use core::mem::MaybeUninit;
 
 use veth_common::{
-    drops::{DropCount, DropKey, Field, SKB_BYTES, UNKNOWN},
+    drops::{DropCount, DropKey, Field, MULTICAST, SKB_BYTES, UNKNOWN},
     endpoint::EndKey,
 };
 
@@ -18,6 +18,10 @@ pub(super) const SKB_WORDS: usize = SKB_BYTES as usize / 8;
 
 /// Words that are read of a device where its index and its namespace lie together.
 const DEVICE_WORDS: usize = 8;
+
+/// `pkt_type`, where `PACKET_MULTICAST` is 2; `include/linux/skbuff.h`, `include/uapi/linux/if_packet.h`.
+const PACKET_TYPE: u8 = if cfg!(target_endian = "big") { 7 << 5 } else { 7 };
+const PACKET_MULTICAST: u8 = if cfg!(target_endian = "big") { 2 << 5 } else { 2 };
 
 /// `SKB_DST_NOREF`, `include/linux/skbuff.h`.
 const DST_FLAGS: u64 = 1;
@@ -56,6 +60,7 @@ pub fn packet(memory: &impl Memory, tables: &impl Tables, freed: Freed) {
     };
     let skb = Skb { memory, words };
     let count = DropCount { packets: 1, segments: skb.segments() };
+    let reason = reason | if skb.is_multicast() { MULTICAST } else { 0 };
     let entry = Entry { tables, location, reason, count };
     if !attribute(&skb, |netns, ifindex| entry.charge(netns, ifindex)) {
         entry.charge_nobody();
@@ -212,6 +217,14 @@ impl<M: Memory> Skb<'_, M> {
     pub(super) fn u16(&self, field: Field) -> u16 {
         let offset = self.memory.offset(field);
         (word(self.words, offset).to_le() >> ((offset & 6) * 8)) as u16
+    }
+
+    /// Whether it came to a multicast address. What leaves has not been looked at.
+    #[inline(always)]
+    pub(super) fn is_multicast(&self) -> bool {
+        let offset = self.memory.offset(Field::SkbPacketType);
+        let byte = (word(self.words, offset).to_le() >> ((offset & 7) * 8)) as u8;
+        byte & PACKET_TYPE == PACKET_MULTICAST
     }
 
     /// Frames that a wire would carry for it.

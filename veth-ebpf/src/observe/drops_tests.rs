@@ -9,7 +9,7 @@ use core::{
 use std::{collections::BTreeMap, vec, vec::Vec};
 
 use veth_common::{
-    drops::{DropCount, DropKey, Field, UNKNOWN},
+    drops::{DropCount, DropKey, Field, MULTICAST, UNKNOWN},
     endpoint::EndKey,
 };
 
@@ -26,12 +26,12 @@ const ROUTE: u64 = 0xffff_8880_4000_0000;
 const SOCKET: u64 = 0xffff_8880_5000_0000;
 
 /// Offsets of 6.18, and of a device whose index and namespace lie far apart, as on 6.1.
-const NEAR: [u64; 12] = [16, 24, 88, 144, 192, 188, 224, 264, 4160, 0, 48, 6];
-const FAR: [u64; 12] = [16, 24, 88, 144, 192, 188, 216, 1264, 4160, 0, 48, 6];
+const NEAR: [u64; 13] = [16, 24, 88, 144, 192, 188, 224, 264, 4160, 0, 48, 6, 128];
+const FAR: [u64; 13] = [16, 24, 88, 144, 192, 188, 216, 1264, 4160, 0, 48, 6, 128];
 
 struct Kernel {
     bytes: BTreeMap<u64, u8>,
-    offsets: [u64; 12],
+    offsets: [u64; 13],
     ends: Vec<EndKey>,
     counts: RefCell<BTreeMap<DropKey, DropCount>>,
     room: usize,
@@ -40,7 +40,7 @@ struct Kernel {
 
 impl Kernel {
     /// A packet on `DEVICE`, index 2 of namespace 7, which is an end.
-    fn new(offsets: [u64; 12]) -> Self {
+    fn new(offsets: [u64; 13]) -> Self {
         let (bytes, counts) = (BTreeMap::new(), RefCell::default());
         let mut kernel =
             Self { bytes, offsets, ends: vec![EndKey::new(7, 2)], counts, room: 9, lost: 0.into() };
@@ -209,6 +209,20 @@ fn a_super_frame_is_one_packet_of_many_segments() {
 }
 
 #[test]
+fn whom_it_came_for_is_told_by_three_bits_of_a_byte() {
+    for (byte, is_multicast) in
+        [(0, false), (1, false), (2, true), (3, false), (0xfa, true), (6, false)]
+    {
+        let mut kernel = Kernel::new(NEAR);
+        kernel.put(SKB + 128, &[byte]);
+        packet(&kernel, &kernel, Freed { skb: SKB, location: 0x1000, reason: 72 });
+        let flag = if is_multicast { MULTICAST } else { 0 };
+        let counts = kernel.counts.borrow();
+        assert_eq!(counts.keys().map(|key| key.reason).collect::<Vec<_>>(), [72 | flag], "{byte}");
+    }
+}
+
+#[test]
 fn what_the_kernel_does_not_tell_costs_one_step_of_the_way() {
     let steps = [Field::SkbDev, Field::SkbDst, Field::SkbSk];
     for known in steps {
@@ -220,7 +234,7 @@ fn what_the_kernel_does_not_tell_costs_one_step_of_the_way() {
             kernel.offsets[hidden as usize] = UNKNOWN;
         }
         assert_eq!(kernel.free(), (7, 2), "by {known:?} alone");
-        kernel.offsets = [UNKNOWN; 12];
+        kernel.offsets = [UNKNOWN; 13];
         assert_eq!(kernel.free(), (0, 0));
     }
 }

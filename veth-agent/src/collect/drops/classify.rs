@@ -30,25 +30,68 @@ pub enum Stage {
     Elsewhere,
 }
 
-/// Ends of a life: reason and functions, none for all. Measured on 6.1, 6.12 and 6.18 with traffic that
-/// fails nowhere; what one compiler keeps apart, another folds into the caller, so some stand for one.
-const NORMAL: &[(&str, &[&str])] = &[
-    ("not_dropped_yet", &[]),
-    ("consumed", &[]),
+/// How packets end whose work is done. Measured on 6.1, 6.12 and 6.18 with traffic that fails nowhere; what
+/// one compiler keeps apart, another folds into the caller, so some functions stand for one.
+const NORMAL: &[Normal] = &[
+    normal("not_dropped_yet", &[]),
+    normal("consumed", &[]),
     // Answers to pings of raw sockets, which have had a copy.
-    ("no_socket", &["ping_rcv", "icmp_rcv", "icmpv6_rcv"]),
+    normal("no_socket", &["ping_rcv", "icmp_rcv", "icmpv6_rcv"]),
     // Pings to all that this host does not answer (`icmp_echo_ignore_broadcasts`).
-    ("invalid_proto", &["icmp_rcv"]),
+    normal("invalid_proto", &["icmp_rcv"]),
     // A bridge floods what it does not know; who is not meant looks away.
-    ("otherhost", &["ip_rcv_core", "ip6_rcv_core"]),
+    normal("otherhost", &["ip_rcv_core", "ip6_rcv_core"]),
     // Left unread by a socket that is closed; of TCP, the FIN.
-    ("queue_purge", &["inet_sock_destruct", "sk_stream_kill_queues"]),
+    normal("queue_purge", &["inet_sock_destruct", "sk_stream_kill_queues"]),
     // What TCP has already: it says again what is late, and what keeps a connection alive.
-    ("tcp_old_sequence", &[]),
-    ("tcp_old_data", &[]),
-    ("tcp_ofomerge", &[]),
-    ("not_specified", NORMAL_UNSPECIFIED),
+    normal("tcp_old_sequence", &[]),
+    normal("tcp_old_data", &[]),
+    normal("tcp_ofomerge", &[]),
+    normal("not_specified", NORMAL_UNSPECIFIED),
+    // Reports and solicitations that come before an interface has its route for multicast, up to a second
+    // after it is up (`linkwatch_event`): nobody here can have joined. Unicast without a route is lost.
+    multicast("ip_innoroutes", &["ip6_pkt_discard", "ip6_pkt_drop"]),
+    // They go to whom it may concern: not to an interface without IPv6.
+    multicast("ipv6disabled", &[]),
 ];
+
+/// A reason for which packets end whose work is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Normal {
+    reason: &'static str,
+    /// In which functions they end so; none for all.
+    pub functions: &'static [&'static str],
+    /// Whether only those do that came to a multicast address.
+    pub only_multicast: bool,
+}
+
+const fn normal(reason: &'static str, functions: &'static [&'static str]) -> Normal {
+    Normal { reason, functions, only_multicast: false }
+}
+
+const fn multicast(reason: &'static str, functions: &'static [&'static str]) -> Normal {
+    Normal { reason, functions, only_multicast: true }
+}
+
+impl Normal {
+    fn holds(&self, ended: Ended<'_>) -> bool {
+        let is_here = |symbol| self.functions.contains(&symbol);
+        self.reason == ended.reason
+            && (self.functions.is_empty() || ended.symbol.is_some_and(is_here))
+            && (ended.is_multicast || !self.only_multicast)
+    }
+}
+
+/// The end of a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// The kernel's reason in lower case.
+    pub reason: &'a str,
+    /// The function that freed it, where the kernel shows its addresses.
+    pub symbol: Option<&'a str>,
+    /// Whether it came to a multicast address.
+    pub is_multicast: bool,
+}
 
 /// Functions that end lives without a reason.
 const NORMAL_UNSPECIFIED: &[&str] = &[
@@ -105,21 +148,16 @@ const UNSPECIFIED: &[(&str, &str, Stage)] = &[
     ("skb_queue_purge", "queue_purge", Stage::Elsewhere),
 ];
 
-/// In which functions packets end for a reason of this name when their work is done; none for all of them,
-/// `None` where none does.
-#[must_use]
-pub fn normal_ends(reason: &str) -> Option<&'static [&'static str]> {
-    NORMAL.iter().find(|(name, _)| *name == reason).map(|(_, symbols)| *symbols)
+/// How packets end for a reason of this name when their work is done.
+pub fn normal_ends(reason: &str) -> impl Iterator<Item = &'static Normal> {
+    NORMAL.iter().filter(move |normal| normal.reason == reason)
 }
 
-/// What it means that a packet ended for a reason of this name, in this function of the kernel.
+/// What the end of a packet means.
 #[must_use]
-pub fn classify(reason: &str, symbol: Option<&str>) -> Class {
-    let is_normal = |(name, symbols): &(&str, &[&str])| {
-        *name == reason
-            && (symbols.is_empty() || symbol.is_some_and(|symbol| symbols.contains(&symbol)))
-    };
-    if NORMAL.iter().any(is_normal) {
+pub fn classify(ended: Ended<'_>) -> Class {
+    let Ended { reason, symbol, .. } = ended;
+    if NORMAL.iter().any(|normal| normal.holds(ended)) {
         return Class::Normal;
     }
     if reason != "not_specified" {
@@ -149,6 +187,10 @@ fn stage(reason: &str) -> Stage {
 mod tests {
     use super::*;
 
+    fn unicast(reason: &str, symbol: Option<&str>) -> Class {
+        classify(Ended { reason, symbol, is_multicast: false })
+    }
+
     fn drop(name: &str, stage: Stage) -> Class {
         Class::Drop { name: name.to_owned(), stage }
     }
@@ -164,8 +206,22 @@ mod tests {
             ("not_specified", Some("ip6_mc_input")),
             ("not_specified", Some("tcp_v4_rcv")),
         ] {
-            assert_eq!(classify(reason, symbol), Class::Normal, "{reason} at {symbol:?}");
+            assert_eq!(unicast(reason, symbol), Class::Normal, "{reason} at {symbol:?}");
         }
+    }
+
+    #[test]
+    fn what_a_unicast_frame_is_lost_by_may_be_nothing_to_a_multicast_frame() {
+        for (reason, symbol) in
+            [("ip_innoroutes", Some("ip6_pkt_discard")), ("ipv6disabled", Some("ip6_rcv_core"))]
+        {
+            let multicast = Ended { reason, symbol, is_multicast: true };
+            assert_eq!(classify(multicast), Class::Normal, "{reason}");
+            assert_eq!(unicast(reason, symbol), drop(reason, Stage::Elsewhere));
+        }
+        let elsewhere = Some("ip6_pkt_discard_out");
+        let ended = Ended { reason: "ip_innoroutes", symbol: elsewhere, is_multicast: true };
+        assert_eq!(classify(ended), drop("ip_innoroutes", Stage::Elsewhere));
     }
 
     #[test]
@@ -177,17 +233,17 @@ mod tests {
             ("queue_purge", "neigh_destroy"),
             ("tcp_csum", "tcp_v4_rcv"),
         ] {
-            assert_eq!(classify(reason, Some(symbol)), drop(reason, Stage::Elsewhere), "{symbol}");
+            assert_eq!(unicast(reason, Some(symbol)), drop(reason, Stage::Elsewhere), "{symbol}");
         }
     }
 
     #[test]
     fn without_a_reason_the_function_names_it() {
-        let unspecified = |symbol| classify("not_specified", Some(symbol));
+        let unspecified = |symbol| unicast("not_specified", Some(symbol));
         assert_eq!(unspecified("__dev_forward_skb2"), drop("veth_oversize", Stage::Leaving));
         assert_eq!(unspecified("enqueue_to_backlog"), drop("dev_ready", Stage::Arriving));
         assert_eq!(unspecified("ip_forward"), drop("at_ip_forward", Stage::Elsewhere));
-        assert_eq!(classify("not_specified", None), drop("not_specified", Stage::Elsewhere));
+        assert_eq!(unicast("not_specified", None), drop("not_specified", Stage::Elsewhere));
     }
 
     #[test]
@@ -196,11 +252,11 @@ mod tests {
         let arriving = ["cpu_backlog", "xdp", "full_ring"];
         let leaving = leaving.map(|reason| (reason, Stage::Leaving));
         for (reason, stage) in leaving.into_iter().chain(arriving.map(|it| (it, Stage::Arriving))) {
-            assert_eq!(classify(reason, Some("any")), drop(reason, stage));
-            assert_eq!(classify(reason, None), drop(reason, stage), "hidden symbols");
+            assert_eq!(unicast(reason, Some("any")), drop(reason, stage));
+            assert_eq!(unicast(reason, None), drop(reason, stage), "hidden symbols");
         }
         for reason in ["netfilter_drop", "no_socket", "socket_rcvbuff", "tc_ingress"] {
-            assert_eq!(classify(reason, Some("any")), drop(reason, Stage::Elsewhere));
+            assert_eq!(unicast(reason, Some("any")), drop(reason, Stage::Elsewhere));
         }
     }
 

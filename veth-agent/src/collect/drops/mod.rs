@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use aya::maps::MapError;
 use nix::errno::Errno;
-use veth_common::drops::{DropCount, DropKey, place};
+use veth_common::drops::{DropCount, DropKey, MULTICAST, place};
 
 pub use self::{
-    classify::{Class, Stage, classify},
+    classify::{Class, Ended, Stage, classify},
     names::{DropName, DropNames},
 };
 use self::{reasons::Reasons, symbols::Symbols};
@@ -83,7 +83,7 @@ impl DropReader {
     pub fn read(&mut self, maps: &Maps) -> Result<AllDrops, MapError> {
         let counts = counts(maps)?;
         let of_packets = counts.keys().filter(|key| !is_of_xdp(key));
-        self.reasons.look_for(of_packets.clone().map(|key| key.reason));
+        self.reasons.look_for(of_packets.clone().map(|key| key.reason & !MULTICAST));
         self.symbols.look_for(of_packets.map(|key| key.location));
         let mut all = AllDrops { entries: counts.len(), ..AllDrops::default() };
         for (key, count) in &counts {
@@ -112,7 +112,11 @@ impl DropReader {
         let class = match key.location {
             place::XDP_REDIRECT => of_xdp("xdp_redirect", key.reason, Stage::Elsewhere),
             place::XDP_XMIT => of_xdp("xdp_xmit", key.reason, Stage::Leaving),
-            _ => classify(&self.reasons.name(key.reason), symbol),
+            _ => classify(Ended {
+                reason: &self.reasons.name(key.reason & !MULTICAST),
+                symbol,
+                is_multicast: key.reason & MULTICAST != 0,
+            }),
         };
         let Class::Drop { name: reason, stage } = class else { return None };
         Some(Drops { reason, symbol: symbol.map(str::to_owned), packets, segments, stage })

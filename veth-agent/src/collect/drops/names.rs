@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use veth_common::trace::NormalEnd;
 
 use super::{
-    classify::{Class, classify, normal_ends},
+    classify::{Class, Ended, classify, normal_ends},
     reasons::Reasons,
     symbols::{self, Symbols},
 };
@@ -39,19 +39,19 @@ impl DropNames {
     /// How packets end whose work is done. Where the kernel hides its addresses, these are fewer.
     #[must_use]
     pub fn normal(&self) -> Vec<NormalEnd> {
-        let functions = self.reasons.all().filter_map(|(_, name)| normal_ends(name)).flatten();
-        let functions: BTreeSet<&str> = functions.copied().collect();
+        let known = self.reasons.all().flat_map(|(_, name)| normal_ends(name));
+        let functions: BTreeSet<&str> = known.flat_map(|end| end.functions).copied().collect();
         let places = symbols::places(|symbol| functions.contains(symbol));
         let mut ends = Vec::new();
         for (reason, name) in self.reasons.all() {
-            let end = |first, behind| NormalEnd { first, behind, reason, padding: 0 };
-            match normal_ends(name) {
-                None => {}
-                Some([]) => ends.push(end(0, u64::MAX)),
-                Some(functions) => {
-                    let places = functions.iter().filter_map(|function| places.get(*function));
-                    ends.extend(places.flatten().map(|place| end(place.start, place.end)));
+            for normal in normal_ends(name) {
+                let only_multicast = u32::from(normal.only_multicast);
+                let end = |first, behind| NormalEnd { first, behind, reason, only_multicast };
+                if normal.functions.is_empty() {
+                    ends.push(end(0, u64::MAX));
                 }
+                let places = normal.functions.iter().filter_map(|name| places.get(*name));
+                ends.extend(places.flatten().map(|place| end(place.start, place.end)));
             }
         }
         ends
@@ -63,7 +63,9 @@ impl DropNames {
         self.symbols.look_for(std::iter::once(location));
         let symbol = self.symbols.get(location);
         let kernels = self.reasons.name(reason);
-        let reason = match classify(&kernels, symbol) {
+        // What comes here has been taken for a drop already.
+        let ended = Ended { reason: &kernels, symbol, is_multicast: false };
+        let reason = match classify(ended) {
             Class::Drop { name, .. } => name,
             Class::Normal => kernels.into_owned(),
         };
