@@ -7,8 +7,8 @@ use clap_complete::Shell;
 use veth_common::trace::MAX_CAPTURED;
 
 use crate::{
-    command::escape,
     datapath::{AttachMode, DEFAULT_BPFFS},
+    escape::escape,
 };
 
 /// Builds, watches and explains veth pairs, the cables of the container world.
@@ -220,6 +220,9 @@ pub struct TraceArgs {
     /// Fail with 4 when packets were lost on the way to the output.
     #[arg(long)]
     pub strict: bool,
+    /// The mechanism to attach programs by.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, hide = true)]
+    pub attach: AttachMode,
     /// Run this, and trace while it runs.
     #[arg(last = true, value_name = "CMD ARGS")]
     pub command: Vec<String>,

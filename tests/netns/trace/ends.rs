@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use veth_tests::{
-    Agent, Totals, Tracer, agent, agent_path, is_emulated, on_node, run, shell, skipped,
+    Agent, Node, Totals, Tracer, agent, agent_path, is_emulated, on_node, run, shell, skipped,
     undisturbed,
 };
 
@@ -194,6 +194,92 @@ fn it_is_no_stranger_to_the_doctor() {
         tracer.stop(node, Signal::SIGINT)?;
         let left = shell("bpftool prog show | grep va_trace_x || true")?;
         ensure!(left.stdout.is_empty(), "{left:?}");
+        Ok(())
+    });
+}
+
+fn stop_all(node: &Node, tracers: Vec<Tracer>) -> Result<()> {
+    for tracer in tracers {
+        let traced = tracer.stop(node, Signal::SIGTERM)?;
+        ensure!(traced.code == 0, "{traced:?}");
+    }
+    Ok(())
+}
+
+/// Where there is no TCX, who comes first adds the qdisc, and who goes last takes it along.
+#[test]
+fn the_last_of_several_takes_the_qdisc_along() {
+    on_node(|node| {
+        cable(node)?;
+        let start = |ways: &[&str]| -> Result<Vec<_>> {
+            let each = ways.iter().map(|way| format!("--attach clsact --dir {way} -o json"));
+            each.map(|arguments| Tracer::start(node, &arguments)).collect()
+        };
+        for ways in [["both", "in", "out"], ["in", "out", "both"], ["out", "in", "in"]] {
+            let mut tracers = start(&ways)?;
+            stop_all(node, tracers.split_off(1))?;
+            stop_all(node, tracers)?;
+            nothing_left()?;
+            stop_all(node, start(&ways)?)?;
+            nothing_left()?;
+        }
+        run("ip netns exec blue tc qdisc add dev b1 clsact")?;
+        stop_all(node, start(&["both", "both"])?)?;
+        let left = run("ip netns exec blue tc qdisc show dev b1 clsact")?;
+        ensure!(left.stdout.contains("clsact"), "{left:?}");
+        run("ip netns exec blue tc qdisc del dev b1 clsact")?;
+        nothing_left()
+    });
+}
+
+/// Below a qdisc, a trace that is killed leaves its filters behind.
+#[test]
+fn what_a_killed_trace_leaves_is_taken_off_with_all_else() {
+    on_node(|node| {
+        cable(node)?;
+        Tracer::start(node, "--attach clsact")?.stop(node, Signal::SIGKILL)?;
+        ensure!(nothing_left().is_err(), "the kernel has taken it off by itself");
+        let detached = agent("detach --all")?;
+        ensure!(detached.code == 0, "{detached:?}");
+        nothing_left()
+    });
+}
+
+#[test]
+fn a_trace_and_the_agent_leave_the_qdisc_to_each_other() {
+    on_node(|node| {
+        cable(node)?;
+        let agent_comes = || -> Result<()> {
+            let daemon = Agent::start(node, "--attach clsact")?;
+            crate::counts::attached(node, ("red", "r1"))?;
+            crate::counts::attached(node, ("blue", "b1"))?;
+            daemon.stop(node, Signal::SIGTERM)?;
+            Ok(())
+        };
+        let agent_goes = || {
+            let detached = agent("detach --all")?;
+            ensure!(detached.code == 0, "{detached:?}");
+            Ok(())
+        };
+        let trace_comes = || Tracer::start(node, "--attach clsact -o json");
+        for trace_is_first in [true, false] {
+            for trace_is_last in [true, false] {
+                let mut tracer = if trace_is_first { Some(trace_comes()?) } else { None };
+                agent_comes()?;
+                let tracer = tracer.take().map_or_else(trace_comes, Ok)?;
+                if trace_is_last {
+                    // Not what belongs to the trace.
+                    agent_goes()?;
+                    run("nsenter --net=/run/netns/red ping -q -c 1 10.0.0.2")?;
+                }
+                let traced = tracer.stop(node, Signal::SIGTERM)?;
+                ensure!(!trace_is_last || places(&traced.json()?).len() == 4, "{traced:?}");
+                if !trace_is_last {
+                    agent_goes()?;
+                }
+                nothing_left()?;
+            }
+        }
         Ok(())
     });
 }

@@ -82,7 +82,15 @@ fn plan(args: &TraceArgs, format: TraceOutput) -> Result<Plan, Failure> {
     };
     let filter = Filter::compile(&args.filter.join(" ")).map_err(unusable)?;
     let processes = matches!(format, TraceOutput::Wide | TraceOutput::Json);
-    Ok(Plan { selection, filter, snaplen: args.snaplen, limit: args.count, watch, processes })
+    Ok(Plan {
+        selection,
+        filter,
+        snaplen: args.snaplen,
+        limit: args.count,
+        watch,
+        processes,
+        attach: args.attach,
+    })
 }
 
 fn both(directions: &[Direction]) -> bool {

@@ -13,9 +13,15 @@ use veth_common::{
     journal::{Journal, QDISC_ADDED},
 };
 
-use super::{AttachCause, HookName, Maps, Pins, objects::Programs, observe, pins, plan::AttachEnd};
+use super::{
+    AttachCause, HookName, Maps, Pins,
+    objects::Programs,
+    observe, pins,
+    plan::AttachEnd,
+    qdisc::{self, Qdisc},
+};
 use crate::{
-    netlink::{self, CLSACT, Connection, NetlinkError},
+    netlink::{self, Connection, NetlinkError},
     types::{EndId, IfIndex},
 };
 
@@ -123,9 +129,9 @@ fn attach_clsact(
 ) -> Result<(), AttachCause> {
     let key = EndKey::from(end);
     let mut journal = maps.journal.get(&key, 0).unwrap_or_default();
-    let (has_qdisc, priority) =
+    let (qdisc, priority) =
         netlink::block_on(async |connection| survey(&connection, end.ifindex, hook).await)?;
-    if !has_qdisc {
+    if qdisc.is_ours || !qdisc.is_there {
         journal.flags |= QDISC_ADDED;
     }
     match hook {
@@ -134,7 +140,7 @@ fn attach_clsact(
     }
     // Written down before it is done: what a crash leaves behind can then be found.
     maps.journal.insert(key, journal, 0)?;
-    if !has_qdisc {
+    if !qdisc.is_there {
         add_qdisc(maps, key, journal, name)?;
     }
     add_filter(program, name, hook, priority, HANDLE)?;
@@ -169,18 +175,17 @@ pub fn add_filter(
     Ok(())
 }
 
-/// Whether the interface has a `clsact` qdisc, and the first priority that is free on `hook`.
+/// The interface's `clsact` qdisc, and the first priority that is free on `hook`.
 async fn survey(
     connection: &Connection,
     ifindex: IfIndex,
     hook: HookName,
-) -> Result<(bool, u16), NetlinkError> {
-    let qdiscs = netlink::qdiscs(connection, ifindex.0).await?;
-    let has_qdisc = qdiscs.iter().any(|qdisc| qdisc.header.parent == CLSACT);
+) -> Result<(Qdisc, u16), NetlinkError> {
+    let qdisc = qdisc::survey(connection, ifindex).await?;
     let taken = observe::filters(connection, ifindex, hook).await?;
     let free = (PRIORITY..u16::MAX)
         .find(|priority| taken.iter().all(|filter| filter.priority != *priority));
-    Ok((has_qdisc, free.unwrap_or(u16::MAX)))
+    Ok((qdisc, free.unwrap_or(u16::MAX)))
 }
 
 fn add_qdisc(

@@ -1,5 +1,5 @@
-//! Two agents never change programs at the same time, and there is one daemon. Both locks are
-//! `flock(2)` on directories of the pins, so the kernel releases them when their holder dies.
+//! Two agents never change programs at the same time, there is one daemon, and who cleans up knows whether a trace
+//! runs. The locks are `flock(2)` on directories, so the kernel releases them when their holder dies.
 
 use std::{fs::File, path::Path};
 
@@ -56,6 +56,40 @@ impl Daemon {
     pub fn is_running(pins: &Pins) -> bool {
         File::open(pins.maps())
             .is_ok_and(|file| locked(&file, FlockOperation::NonBlockingLockShared) == Ok(false))
+    }
+}
+
+/// Held by every trace that has filters below a `clsact`, or by the one who takes those of dead traces off. It is on
+/// the bpffs itself, which stays when all pins go.
+#[derive(Debug)]
+pub struct Traces {
+    _directory: File,
+}
+
+impl Traces {
+    /// Becomes one of those that run.
+    ///
+    /// # Errors
+    /// When there is no bpffs or the lock is refused.
+    pub fn join(pins: &Pins) -> Result<Self, DatapathError> {
+        let directory = open(pins.bpffs())?;
+        match locked(&directory, FlockOperation::LockShared) {
+            Ok(_) => Ok(Self { _directory: directory }),
+            Err(error) => Err(failed(pins.bpffs(), error)),
+        }
+    }
+
+    /// Keeps others from beginning, unless one runs.
+    ///
+    /// # Errors
+    /// When there is no bpffs or the lock is refused.
+    pub fn keep_out(pins: &Pins) -> Result<Option<Self>, DatapathError> {
+        let directory = open(pins.bpffs())?;
+        match locked(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(true) => Ok(Some(Self { _directory: directory })),
+            Ok(false) => Ok(None),
+            Err(error) => Err(failed(pins.bpffs(), error)),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod observe;
 mod offloads;
 mod pins;
 mod plan;
+mod qdisc;
 mod reconcile;
 mod remove;
 mod runs;
@@ -27,7 +28,7 @@ pub use drops::{
 };
 pub use error::{AttachCause, AttachError, DatapathError, HookName};
 pub use hurry::Hurry;
-pub use lock::{Daemon, Lock};
+pub use lock::{Daemon, Lock, Traces};
 pub use objects::{
     DropSettings, Maps, Offsets, TRACE_OBJECT, TraceMaps, TraceSettings, VerifiedProgram,
     pinned_ids as program_ids, pinned_xdp_id as xdp_program_id, verify,

@@ -59,7 +59,7 @@ impl Pins {
     }
 
     fn mount(&self) -> Result<(), DatapathError> {
-        let Some(bpffs) = self.family.parent() else { return Ok(()) };
+        let bpffs = self.bpffs();
         let unmountable = |source| DatapathError::Bpffs { path: bpffs.to_owned(), source };
         let stat = rustix::fs::statfs(bpffs).map_err(|error| unmountable(error.into()))?;
         if stat.f_type == BPF_FS_MAGIC {
@@ -75,6 +75,12 @@ impl Pins {
     #[must_use]
     pub fn exist(&self) -> bool {
         self.base.exists()
+    }
+
+    /// The bpffs.
+    #[must_use]
+    pub fn bpffs(&self) -> &Path {
+        self.family.parent().unwrap_or(&self.family)
     }
 
     /// The directory that stands for all of them.

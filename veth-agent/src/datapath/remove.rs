@@ -10,13 +10,12 @@ use veth_common::{
 };
 
 use super::{
-    AttachCause, AttachError, DatapathError, EndHooks, HookName, Lock, Maps, Method, Pins, attach,
-    drops::forget_drops, hurry, observe, pins, reconcile::read_slots, xdp,
+    AttachCause, AttachError, DatapathError, EndHooks, HookName, Lock, Maps, Method, Pins, Traces,
+    attach, drops::forget_drops, hurry, observe, pins, qdisc, reconcile::read_slots, xdp,
 };
 use crate::{
     inventory::{Namespace, Snapshot},
-    netlink::{self, CLSACT},
-    netns,
+    netlink, netns,
     types::{EndId, IfIndex, NetnsCookie},
 };
 
@@ -65,7 +64,7 @@ pub fn collect_garbage(
 }
 
 /// Takes everything off: all ends that ever were attached, all pins, all maps, those of another
-/// layout too.
+/// layout too, and what traces that were killed have left below `clsact`.
 ///
 /// # Errors
 /// Only what stops everything; what could not be taken off one end is in the list.
@@ -78,7 +77,8 @@ pub fn remove_everything(
     // What a map of another layout knew of can still be seen on the hooks.
     let seen = observe::hooks(pins, snapshot)?;
     known.extend(seen.iter().filter(|(_, hooks)| !hooks.empty()).map(|(end, _)| *end));
-    let errors = detach_ends(pins, &mut maps, snapshot, &known)?;
+    let mut errors = detach_ends(pins, &mut maps, snapshot, &known)?;
+    errors.extend(remove_traces(pins, snapshot)?);
     if errors.is_empty() {
         pins.remove_all()?;
     }
@@ -194,7 +194,7 @@ fn remove_filters(
         let removed = netns::within_known(&netns.path, netns.cookie, || {
             remove_hooks(&link.name, hooks)?;
             if added_qdisc {
-                remove_qdisc(end.ifindex).map_err(|cause| (HookName::Ingress, cause))
+                qdisc::remove(end.ifindex).map_err(|cause| (HookName::Ingress, cause))
             } else {
                 Ok(())
             }
@@ -218,25 +218,45 @@ fn remove_hooks(name: &str, hooks: EndHooks) -> Result<(), (HookName, AttachCaus
     Ok(())
 }
 
-/// Deletes a `clsact` that we added, unless somebody has put filters of their own below it. Runs inside
-/// the namespace.
-///
-/// # Errors
-/// What the kernel said; a qdisc that is gone already is fine.
-pub fn remove_qdisc(ifindex: IfIndex) -> Result<(), AttachCause> {
-    Ok(netlink::block_on(async |connection| {
-        let qdiscs = netlink::qdiscs(&connection, ifindex.0).await?;
-        if !qdiscs.iter().any(|qdisc| qdisc.header.parent == CLSACT) {
-            return Ok(());
+/// Deletes the filters of traces that have been killed. Links go with their trace.
+fn remove_traces(pins: &Pins, snapshot: &Snapshot) -> Result<Vec<AttachError>, DatapathError> {
+    let _lock = Lock::acquire(pins)?;
+    let Some(_alone) = Traces::keep_out(pins)? else {
+        tracing::warn!("a trace is running: what dead ones may have left behind stays");
+        return Ok(Vec::new());
+    };
+    let mut errors = Vec::new();
+    for netns in snapshot.namespaces.values() {
+        let removed = netns::within_known(&netns.path, netns.cookie, || {
+            let each = netns.links.iter().map(|(ifindex, link)| {
+                remove_traces_of(*ifindex, &link.name).map_err(|cause| (link.name.clone(), cause))
+            });
+            each.filter_map(Result::err).collect::<Vec<_>>()
+        });
+        // What has gone meanwhile has taken its filters along.
+        for (interface, (hook, cause)) in removed.into_iter().flatten() {
+            let (netns, hook) = (netns.label(snapshot.host), hook.as_str());
+            errors.push(AttachError { netns, interface, hook, cause });
         }
-        for hook in HookName::BOTH {
-            if !observe::all_filters(&connection, ifindex, hook).await?.is_empty() {
-                return Ok(());
-            }
+    }
+    Ok(errors)
+}
+
+fn remove_traces_of(ifindex: IfIndex, name: &str) -> Result<(), (HookName, AttachCause)> {
+    let mut owns_qdisc = false;
+    for hook in HookName::BOTH {
+        let failed = |cause| (hook, cause);
+        let filters = netlink::block_on(async |connection| {
+            observe::all_filters(&connection, ifindex, hook).await
+        });
+        let filters = filters.map_err(|error| failed(AttachCause::from(error)))?;
+        for filter in filters.iter().filter(|filter| filter.is_of_trace) {
+            owns_qdisc |= filter.handle & qdisc::OURS != 0;
+            attach::delete_filter(name, hook, filter.priority, filter.handle).map_err(failed)?;
         }
-        match connection.delete_clsact(ifindex).await {
-            Err(error) if error.is_absent() => Ok(()),
-            other => other,
-        }
-    })?)
+    }
+    if owns_qdisc {
+        qdisc::remove(ifindex).map_err(|cause| (HookName::Ingress, cause))?;
+    }
+    Ok(())
 }

@@ -7,17 +7,18 @@ use std::{
 };
 
 use aya::programs::{links::FdLink, tc::qdisc_add_clsact};
+use veth_common::journal::QDISC_ADDED;
 
 use super::{
-    AttachCause, AttachError, AttachMode, DatapathError, HookName, Pins, TraceMaps, TraceSettings,
-    attach,
+    AttachCause, AttachError, AttachMode, DatapathError, HookName, Lock, Pins, TraceMaps,
+    TraceSettings, Traces, attach,
     objects::{self, LoadedTrace, TracePrograms},
-    observe, remove,
+    observe,
+    qdisc::{self, Qdisc},
 };
 use crate::{
     inventory::{Namespace, Snapshot},
-    netlink::{self, CLSACT},
-    netns,
+    netlink, netns,
     types::{EndId, IfIndex, NetnsCookie},
 };
 
@@ -34,8 +35,10 @@ pub struct Tracing {
 }
 
 /// Programs on ends; they are taken off when this is dropped.
-#[derive(Default)]
 pub struct TraceLinks {
+    pins: Pins,
+    /// Held where there are filters.
+    running: Option<Traces>,
     links: Vec<FdLink>,
     filters: Vec<(Namespace, Vec<Filter>)>,
     ends: BTreeSet<EndId>,
@@ -49,10 +52,15 @@ struct Filter {
     hook: HookName,
     priority: u16,
     handle: u32,
-    added_qdisc: bool,
+    owns_qdisc: bool,
 }
 
 impl TraceLinks {
+    fn new(pins: &Pins) -> Self {
+        let (links, filters, ends) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { pins: pins.clone(), running: None, links, filters, ends, behind: 0 }
+    }
+
     /// The ends that have at least one program.
     #[must_use]
     pub const fn ends(&self) -> &BTreeSet<EndId> {
@@ -66,8 +74,11 @@ impl TraceLinks {
     }
 
     /// Takes the programs off. What has gone with its namespace is gone.
-    fn remove_filters(&mut self) {
+    pub fn detach(&mut self) {
+        self.links.clear();
         for (netns, filters) in self.filters.drain(..) {
+            // Others must not find a qdisc that goes the next moment.
+            let _lock = Lock::acquire(&self.pins);
             let removed = netns::within_known(&netns.path, netns.cookie, || {
                 // The qdisc goes with the filter that came first, when it is the last.
                 filters.iter().rev().try_for_each(Filter::remove)
@@ -76,12 +87,13 @@ impl TraceLinks {
                 tracing::warn!(netns = %netns.path.display(), %error, "filters of this trace are left behind");
             }
         }
+        self.running = None;
     }
 }
 
 impl Drop for TraceLinks {
     fn drop(&mut self) {
-        self.remove_filters();
+        self.detach();
     }
 }
 
@@ -99,13 +111,17 @@ pub fn attach_trace(
 ) -> Result<Tracing, DatapathError> {
     let namespaces: BTreeSet<_> = wanted.keys().map(|end| end.netns).collect();
     let namespaces: Vec<NetnsCookie> = namespaces.into_iter().collect();
-    let (mut links, mut errors) = (TraceLinks::default(), Vec::new());
+    let (mut links, mut errors) = (TraceLinks::new(pins), Vec::new());
     let put = |cookie: NetnsCookie, mut programs: TracePrograms| {
         let Some(netns) = snapshot.namespaces.get(&cookie) else { return Ok(()) };
         let here: Vec<_> = wanted.iter().filter(|(end, _)| end.netns == cookie).collect();
         let by_tcx = mode.by_tcx();
+        let _lock = if by_tcx { None } else { Some(Lock::acquire(pins)?) };
+        if !by_tcx && links.running.is_none() {
+            links.running = Some(Traces::join(pins)?);
+        }
         let attached = netns::within_known(&netns.path, cookie, || {
-            let mut visit = Visit { netns, programs: &mut programs, by_tcx };
+            let mut visit = Visit { pins, netns, programs: &mut programs, by_tcx };
             here.iter().map(|(end, hooks)| visit.attach(end, hooks)).collect::<Vec<_>>()
         });
         match attached {
@@ -168,6 +184,7 @@ impl TraceLinks {
 
 /// The work in one namespace, on a thread that is inside.
 struct Visit<'a> {
+    pins: &'a Pins,
     netns: &'a Namespace,
     programs: &'a mut TracePrograms,
     by_tcx: bool,
@@ -196,12 +213,14 @@ impl Visit<'_> {
             return Ok(());
         }
         let place = Place::survey(done.end.ifindex, hook)?;
-        if !place.has_qdisc {
+        if !place.qdisc.is_there {
             qdisc_add_clsact(&done.name).map_err(aya::programs::ProgramError::TcError)?;
         }
         let (ifindex, name, priority) = (done.end.ifindex, done.name.clone(), place.priority);
-        let (handle, added_qdisc) = (handle(), !place.has_qdisc);
-        let filter = Filter { ifindex, name, hook, priority, handle, added_qdisc };
+        let Qdisc { is_there, is_ours } = place.qdisc;
+        let owns_qdisc = !is_there || is_ours || agent_added_qdisc(self.pins, done.end);
+        let handle = handle(owns_qdisc);
+        let filter = Filter { ifindex, name, hook, priority, handle, owns_qdisc };
         if let Err(cause) = attach::add_filter(program, &done.name, hook, priority, handle) {
             filter.remove_qdisc()?;
             return Err(cause);
@@ -212,9 +231,14 @@ impl Visit<'_> {
     }
 }
 
+fn agent_added_qdisc(pins: &Pins, end: EndId) -> bool {
+    let journal = objects::read_journal(pins, end).unwrap_or_default();
+    journal.flags & QDISC_ADDED != 0
+}
+
 /// Where a filter goes.
 struct Place {
-    has_qdisc: bool,
+    qdisc: Qdisc,
     priority: u16,
     is_behind: bool,
 }
@@ -222,11 +246,10 @@ struct Place {
 impl Place {
     /// The first place on ingress, and the last one on egress.
     fn survey(ifindex: IfIndex, hook: HookName) -> Result<Self, AttachCause> {
-        let (has_qdisc, filters) = netlink::block_on(async |connection| {
-            let qdiscs = netlink::qdiscs(&connection, ifindex.0).await?;
-            let has_qdisc = qdiscs.iter().any(|qdisc| qdisc.header.parent == CLSACT);
+        let (qdisc, filters) = netlink::block_on(async |connection| {
+            let qdisc = qdisc::survey(&connection, ifindex).await?;
             let filters = observe::all_filters(&connection, ifindex, hook).await?;
-            Ok::<_, netlink::NetlinkError>((has_qdisc, filters))
+            Ok::<_, netlink::NetlinkError>((qdisc, filters))
         })?;
         let priority = priority(&filters, hook);
         let mut others = filters.iter().filter(|filter| !filter.is_of_trace);
@@ -234,7 +257,7 @@ impl Place {
             HookName::Ingress => other.priority < priority,
             HookName::Egress => other.priority > priority,
         });
-        Ok(Self { has_qdisc, priority, is_behind })
+        Ok(Self { qdisc, priority, is_behind })
     }
 }
 
@@ -252,11 +275,12 @@ fn priority(filters: &[observe::Filter], hook: HookName) -> u16 {
 }
 
 /// A handle that no other trace has: one that another has would replace its program.
-fn handle() -> u32 {
+fn handle(owns_qdisc: bool) -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let mixed = now.subsec_nanos() ^ std::process::id().rotate_left(16);
-    HANDLES | (mixed.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) & (HANDLES - 1))
+    let unique = mixed.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) & (qdisc::OURS - 1);
+    HANDLES | unique | if owns_qdisc { qdisc::OURS } else { 0 }
 }
 
 /// Where the handles of traces begin. Ours and those that the kernel gives are small.
@@ -272,6 +296,6 @@ impl Filter {
     }
 
     fn remove_qdisc(&self) -> Result<(), AttachCause> {
-        if self.added_qdisc { remove::remove_qdisc(self.ifindex) } else { Ok(()) }
+        if self.owns_qdisc { qdisc::remove(self.ifindex) } else { Ok(()) }
     }
 }

@@ -45,6 +45,8 @@ pub struct Plan {
     pub watch: Watch,
     /// Whether the process that sends is looked for.
     pub processes: bool,
+    /// By which mechanism its programs are attached.
+    pub attach: AttachMode,
 }
 
 /// What a trace looks at.
@@ -137,7 +139,7 @@ impl Session {
         };
         let object = filtered.as_deref().unwrap_or(object);
         let tracing =
-            datapath::attach_trace(pins, object, &settings, snapshot, &wanted, AttachMode::Auto)?;
+            datapath::attach_trace(pins, object, &settings, snapshot, &wanted, plan.attach)?;
         let datapath::Tracing { maps, links, mut errors, no_drops: refused } = tracing;
         match refused {
             Some(error) if plan.watch == Watch::Drops => return Err(error.into()),
@@ -215,7 +217,7 @@ impl Session {
     /// # Errors
     /// When the counts cannot be read.
     pub fn stop(&mut self) -> Result<(Vec<Captured>, Seen), MapError> {
-        self.links = TraceLinks::default();
+        self.links.detach();
         let left = self.rings.finish();
         Ok((left, collect::seen(&self.seen)?))
     }

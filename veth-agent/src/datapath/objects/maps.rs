@@ -1,5 +1,7 @@
 //! The pinned maps.
 
+use std::path::PathBuf;
+
 use aya::maps::{
     Array, DevMap, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuHashMap,
     ProgramArray,
@@ -23,7 +25,10 @@ use veth_common::{
     names,
 };
 
-use crate::datapath::{DatapathError, Pins, pins};
+use crate::{
+    datapath::{DatapathError, Pins, pins},
+    types::EndId,
+};
 
 /// The pinned maps.
 pub struct Maps {
@@ -166,9 +171,10 @@ impl Layout {
     /// Opens the pinned map, or makes and pins it. aya opens pins unchecked, so look first.
     fn open(&self, pins: &Pins) -> Result<(MapData, u32), DatapathError> {
         let path = pins.maps().join(self.name);
-        if !path.exists() {
-            return Ok((self.create(&path)?, self.entries));
-        }
+        if path.exists() { self.open_pinned(path) } else { Ok((self.create(&path)?, self.entries)) }
+    }
+
+    fn open_pinned(&self, path: PathBuf) -> Result<(MapData, u32), DatapathError> {
         let info = MapInfo::from_pin(&path).map_err(self.failed())?;
         let found = Self::describe(
             info.map_type().map_or(0, |map_type| map_type as u32),
@@ -197,6 +203,15 @@ impl Layout {
         })?;
         Ok(map)
     }
+}
+
+/// What the agent has written down of an end; nothing where no agent has run.
+#[must_use]
+pub fn read_journal(pins: &Pins, end: EndId) -> Option<Journal> {
+    let layout = Layout::all(1).into_iter().find(|layout| layout.name == names::MAP_JOURNAL)?;
+    let (map, _) = layout.open_pinned(pins.maps().join(layout.name)).ok()?;
+    let journal: HashMap<_, EndKey, Journal> = Map::HashMap(map).try_into().ok()?;
+    journal.get(&EndKey::from(end), 0).ok()
 }
 
 impl Maps {

@@ -15,7 +15,7 @@ use veth_common::{globals, names};
 
 pub use self::{
     drops::{DropsObject, Offsets, missed as missed_drops},
-    maps::Maps,
+    maps::{Maps, read_journal},
     trace::{
         DropSettings, LoadedTrace, TRACE_OBJECT, TraceMaps, TracePrograms, TraceSettings,
         load_trace,
@@ -271,6 +271,7 @@ pub fn verify() -> Result<Vec<VerifiedProgram>, DatapathError> {
     let info = fresh_xdp(&mut object)?.info().map_err(xdp_failed)?;
     verified.push(VerifiedProgram::new("end", names::PROGRAM_XDP, &info));
     verified.extend(drops::verify()?);
+    verified.extend(trace::verify()?);
     Ok(verified)
 }
 

@@ -18,10 +18,10 @@ use veth_common::{
     drops::{DropProgram, Field, UNKNOWN},
     endpoint::EndKey,
     globals, names,
-    trace::{NormalEnd, Seen},
+    trace::{MAX_CAPTURED, NormalEnd, Seen},
 };
 
-use super::{HookName, Offsets, Pins};
+use super::{HookName, Offsets, Pins, VerifiedProgram};
 use crate::{datapath::DatapathError, types::NetnsCookie};
 
 /// The object as it was built.
@@ -127,24 +127,9 @@ pub fn load_trace(
     let shared = Shared::make(pins.base())?;
     let cpus = nr_cpus().map_err(|(_, error)| failed_at(pins.base())(error))? as u32;
     // The values outlive the loader, which borrows them.
-    let limited = u32::from(settings.limit.is_some());
     let cookies: Vec<u64> = cookies.iter().map(|cookie| cookie.0).collect();
-    let watched = settings.drops.as_ref().map_or(1, |drops| drops.ends.len().max(1) as u32);
-    let offset = |field| settings.offsets.get(&field).map_or(UNKNOWN, |at| u64::from(*at));
-    let processes = u32::from(settings.processes);
-    let offsets = Field::ALL.map(offset);
-    let mut loader = EbpfLoader::new();
-    for (field, offset) in Field::ALL.iter().zip(&offsets) {
-        loader.override_global(field.facts().global, offset, true);
-    }
-    loader
-        .override_global(globals::SNAPLEN, &settings.snaplen, true)
-        .override_global(globals::LIMITED, &limited, true)
-        .override_global(globals::PROCESSES, &processes, true)
-        .override_global(globals::FILTER_REACH, &settings.filter_reach, true)
-        .map_max_entries(names::MAP_TRACE_RINGS, cpus)
-        .map_max_entries(names::MAP_TRACE_PLACES, settings.limit.unwrap_or(1))
-        .map_max_entries(names::MAP_TRACE_ENDS, watched);
+    let told = Told::of(settings, cpus);
+    let mut loader = told.loader();
     for name in MAPS {
         loader.map_pin_path(name, shared.path.join(name));
     }
@@ -164,6 +149,87 @@ pub fn load_trace(
     shared_maps.ok_or(DatapathError::Missing(names::MAP_TRACE_RINGS))
 }
 
+/// What the programs are told, as they read it.
+struct Told {
+    snaplen: u32,
+    limited: u32,
+    processes: u32,
+    filter_reach: u32,
+    offsets: [u64; Field::ALL.len()],
+    rings: u32,
+    places: u32,
+    ends: u32,
+}
+
+impl Told {
+    fn of(settings: &TraceSettings, cpus: u32) -> Self {
+        let offset = |field| settings.offsets.get(&field).map_or(UNKNOWN, |at| u64::from(*at));
+        Self {
+            snaplen: settings.snaplen,
+            limited: u32::from(settings.limit.is_some()),
+            processes: u32::from(settings.processes),
+            filter_reach: settings.filter_reach,
+            offsets: Field::ALL.map(offset),
+            rings: cpus,
+            places: settings.limit.unwrap_or(1),
+            ends: settings.drops.as_ref().map_or(1, |drops| drops.ends.len().max(1) as u32),
+        }
+    }
+
+    fn loader(&self) -> EbpfLoader<'_> {
+        let mut loader = EbpfLoader::new();
+        for (field, offset) in Field::ALL.iter().zip(&self.offsets) {
+            loader.override_global(field.facts().global, offset, true);
+        }
+        loader
+            .override_global(globals::SNAPLEN, &self.snaplen, true)
+            .override_global(globals::LIMITED, &self.limited, true)
+            .override_global(globals::PROCESSES, &self.processes, true)
+            .override_global(globals::FILTER_REACH, &self.filter_reach, true)
+            .map_max_entries(names::MAP_TRACE_RINGS, self.rings)
+            .map_max_entries(names::MAP_TRACE_PLACES, self.places)
+            .map_max_entries(names::MAP_TRACE_ENDS, self.ends);
+        loader
+    }
+}
+
+/// Loads every program of the object, for a trace without a filter that looks for all else on a kernel where
+/// all fields are known, and drops them.
+///
+/// # Errors
+/// The verifier's refusal.
+pub(super) fn verify() -> Result<Vec<VerifiedProgram>, DatapathError> {
+    let settings = TraceSettings {
+        snaplen: MAX_CAPTURED,
+        limit: Some(1),
+        filter_reach: 0,
+        ring_bytes: 0,
+        processes: true,
+        offsets: Field::ALL.into_iter().zip((0..).step_by(8)).collect(),
+        drops: None,
+    };
+    let told = Told::of(&settings, 1);
+    let mut programs = load(&mut told.loader(), TRACE_OBJECT)?;
+    let mut verified = Vec::new();
+    for hook in HookName::BOTH {
+        let name = program_name(hook);
+        let info = programs.hook_mut(hook)?.info().map_err(failed(name))?;
+        verified.push(VerifiedProgram::new("trace", name, &info));
+    }
+    let name = names::PROGRAM_TRACE_DROP;
+    let program = drop_program(&mut programs.0)?;
+    program.load().map_err(failed(name))?;
+    let info = program.info().map_err(failed(name))?;
+    verified.push(VerifiedProgram::new("trace", name, &info));
+    Ok(verified)
+}
+
+fn drop_program(object: &mut Ebpf) -> Result<&mut RawTracePoint, DatapathError> {
+    let name = names::PROGRAM_TRACE_DROP;
+    let program = object.program_mut(name).ok_or(DatapathError::Missing(name))?;
+    program.try_into().map_err(failed(name))
+}
+
 /// Attaches the program that hears of drops, for as long as the link is held. Its maps must be the
 /// object's still when it is loaded.
 fn hear_of_drops(object: &mut Ebpf, drops: &DropSettings) -> Result<FdLink, DatapathError> {
@@ -179,9 +245,7 @@ fn hear_of_drops(object: &mut Ebpf, drops: &DropSettings) -> Result<FdLink, Data
     for (at, end) in (0..NormalEnd::MOST).zip(&drops.normal) {
         normal.set(at, end, 0).map_err(map_failed(name))?;
     }
-    let name = names::PROGRAM_TRACE_DROP;
-    let program = object.program_mut(name).ok_or(DatapathError::Missing(name))?;
-    let program: &mut RawTracePoint = program.try_into().map_err(failed(name))?;
+    let (name, program) = (names::PROGRAM_TRACE_DROP, drop_program(object)?);
     program.load().map_err(failed(name))?;
     let link = program.attach(DropProgram::Packets.tracepoint()).map_err(failed(name))?;
     Ok(program.take_link(link).map_err(failed(name))?.into())
