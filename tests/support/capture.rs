@@ -1,4 +1,4 @@
-//! Frames that arrive at an interface, as tcpdump sees them.
+//! Frames at an interface, as tcpdump sees them.
 
 use std::{
     io::{BufRead as _, BufReader, Read},
@@ -28,10 +28,23 @@ impl Capture {
     /// # Errors
     /// When tcpdump does not start.
     pub fn start(netns: &str, interface: &str) -> Result<Self> {
+        Self::of(netns, interface, "in")
+    }
+
+    /// The same for what leaves by it.
+    ///
+    /// # Errors
+    /// When tcpdump does not start.
+    pub fn leaving(netns: &str, interface: &str) -> Result<Self> {
+        Self::of(netns, interface, "out")
+    }
+
+    fn of(netns: &str, interface: &str, direction: &str) -> Result<Self> {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--net=/run/netns/{netns}"))
-            .args(["tcpdump", "-Z", "root", "-i", interface, "-Q", "in", "-U", "--immediate-mode"])
+            .args(["tcpdump", "-Z", "root", "-i", interface, "-Q", direction])
+            .args(["-U", "--immediate-mode"])
             // Every slot of its ring has room for a whole frame: a few hundred of them.
             .args(["-s", "32768", "-B", "16384", "-w", "-"])
             .stdin(Stdio::null())
