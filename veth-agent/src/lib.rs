@@ -10,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod datapath;
 pub mod diagnose;
+mod escape;
 pub mod export;
 pub mod fastpath;
 pub mod firewall;

@@ -4,7 +4,6 @@ mod apply;
 mod detach;
 mod doctor;
 mod drops_view;
-mod escape;
 mod fast_path_view;
 mod list;
 mod netns_view;
@@ -20,7 +19,7 @@ use std::{
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-pub(crate) use self::escape::escape;
+pub(crate) use crate::escape::escape;
 use crate::{
     cli::{Cli, Command},
     config::DEFAULT_MAX_ENDS,

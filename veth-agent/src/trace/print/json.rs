@@ -10,8 +10,9 @@ use super::{
         Direction, EndName, Process, Sighting, Verdict,
         decode::{Arp, Dns, Ethernet, Fault, Icmp, Ip, Packet, Tcp, Transport, Udp},
     },
-    clock, escape,
+    clock,
 };
+use crate::escape;
 
 const SCHEMA_VERSION: u32 = 1;
 

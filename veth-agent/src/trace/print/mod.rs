@@ -2,7 +2,6 @@
 //! names are other people's, and a packet may hold anything.
 
 mod clock;
-mod escape;
 mod json;
 mod names;
 mod pcapng;
@@ -93,7 +92,7 @@ impl Printer {
 
 /// What became of a packet, in words: `drop no_socket at tcp_v4_rcv+0x1f`.
 fn outcome(sighting: &Sighting<'_>) -> Option<String> {
-    use escape::Escaped;
+    use crate::escape::Escaped;
     match sighting.verdict? {
         Verdict::Pass => Some("pass".to_owned()),
         Verdict::Redirect => Some("redirect".to_owned()),

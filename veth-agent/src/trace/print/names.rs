@@ -7,7 +7,7 @@ use std::{
 
 use nix::libc::{NI_DGRAM, NI_NUMERICHOST, NI_NUMERICSERV};
 
-use super::escape::Escaped;
+use crate::escape::Escaped;
 
 /// So many are kept; a scan must not fill the memory.
 const MOST: usize = 10_000;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::{
     super::{Direction, EndName, Sighting},
-    escape::Escaped,
     outcome,
 };
+use crate::escape::Escaped;
 
 /// The kinds of block.
 const SECTION: u32 = 0x0a0d_0d0a;

@@ -9,11 +9,11 @@ use std::{
 use super::{
     super::{Direction, Sighting, Verdict, decode::Packet},
     Clock,
-    escape::Escaped,
     names::Names,
     outcome,
     summary::Summary,
 };
+use crate::escape::Escaped;
 
 /// How much a line tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

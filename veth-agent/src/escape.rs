@@ -1,9 +1,18 @@
-//! Nothing in a name may reach a terminal as a command, or make a line look like another.
+//! Names come from other people's namespaces, texts from anybody: nothing in them may reach a terminal as a
+//! command, or make a line look like another.
 
-use std::fmt::{self, Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 /// Text with the characters spelled out that a terminal obeys.
 pub struct Escaped<'a>(pub &'a str);
+
+/// The same as text of its own, where there are any.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_unsafe) { Escaped(text).to_string().into() } else { text.into() }
+}
 
 /// Control characters, what breaks lines elsewhere, and what reorders, annotates or hides text: of Unicode 16, also
 /// `Bidi_Control` and `Default_Ignorable_Code_Point`.
@@ -43,6 +52,8 @@ mod tests {
         assert_eq!(Escaped("a\u{1b}[31m\nä\u{9b}2J").to_string(), "a\\u{1b}[31m\\nä\\u{9b}2J");
         assert_eq!(Escaped("x\u{202e}0hte").to_string(), "x\\u{202e}0hte");
         assert_eq!(Escaped("veth0@host").to_string(), "veth0@host");
+        assert_eq!(escape("a\u{1b}[31m\nä"), "a\\u{1b}[31m\\nä");
+        assert!(matches!(escape("veth0@host"), Cow::Borrowed("veth0@host")));
     }
 
     #[test]
