@@ -42,5 +42,5 @@ pub use raw::{Gso, Qdisc, RawFrames, frame, udp_frame, udp_frame_of, udp6_frame_
 pub use stats::{LinkStats, link_stats};
 pub use status::{StatusHook, status_document, status_hooks};
 pub use tracer::{Totals, Traced, Tracer};
-pub use traffic::{Streamed, alone, tcp_bulk, tcp_until, udp_both_ways, undisturbed};
+pub use traffic::{Streamed, alone, on_one_cpu, tcp_bulk, tcp_until, udp_both_ways, undisturbed};
 pub use xdp::{NextProgram, XdpDrop, XdpPass, XdpRedirect};

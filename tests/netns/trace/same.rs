@@ -5,7 +5,7 @@ use std::{net::UdpSocket, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use veth_tests::{
-    Capture, Node, Qdisc, RawFrames, Tracer, frame, mac, on_node, run, shell, tcp_bulk,
+    Capture, Node, Qdisc, RawFrames, Tracer, frame, mac, on_node, on_one_cpu, run, shell, tcp_bulk,
     udp_frame_of,
 };
 
@@ -128,6 +128,7 @@ fn has_all_kinds(frames: &[Vec<u8>]) -> Result<()> {
 #[test]
 fn a_capture_is_tcpdumps_in_each_direction() {
     on_node(|node| {
+        on_one_cpu()?;
         cable(node)?;
         speak_six(node)?;
         let tcpdumps = [Capture::start("blue", "b1")?, Capture::leaving("blue", "b1")?];

@@ -8,17 +8,13 @@ mod frames;
 mod twins;
 
 use anyhow::{Result, ensure};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestCaseError, TestError, TestRunner},
 };
 use veth_agent::collect::EndReading;
 use veth_common::fastpath::Fallback;
-use veth_tests::{Node, bearable, on_node};
+use veth_tests::{Node, bearable, on_node, on_one_cpu};
 
 use super::{By, Shape, reading};
 use frames::{MARK, Recipe, recipe};
@@ -107,10 +103,7 @@ fn hex(frame: &[u8]) -> String {
 }
 
 fn agrees(node: &Node, shape: Shape, by: By) -> Result<()> {
-    // Each CPU has a queue of its own: on one alone, frames stay in their order.
-    let mut first = CpuSet::new();
-    first.set(0)?;
-    sched_setaffinity(Pid::from_raw(0), &first)?;
+    on_one_cpu()?;
     let twins = Twins::make(node, shape, by)?;
     let before = reading("r0")?;
     let config = Config {
