@@ -108,19 +108,22 @@ fn talk(node: &Node) -> Result<()> {
 
 /// Packets of each kind must have been there, or all this shows little.
 fn has_all_kinds(frames: &[Vec<u8>]) -> Result<()> {
-    let kinds: [(&str, fn(&[u8]) -> bool); 9] = [
-        ("ARP", |frame| frame[12..14] == [8, 6] && frame[20..22] != [0, 0]),
-        ("ICMP", |frame| frame[12..14] == [8, 0] && frame[23] == 1),
-        ("TCP", |frame| frame[12..14] == [8, 0] && frame[23] == 6),
-        ("UDP", |frame| frame[12..14] == [8, 0] && frame[23] == 17),
-        ("fragments", |frame| frame[12..14] == [8, 0] && frame[20] & 0x20 != 0),
-        ("ICMPv6", |frame| frame[12..14] == [0x86, 0xdd] && frame[20] == 58),
-        ("TCP over IPv6", |frame| frame[12..14] == [0x86, 0xdd] && frame[20] == 6),
-        ("fragments of IPv6", |frame| frame[12..14] == [0x86, 0xdd] && frame[20] == 44),
-        ("VLAN", |frame| frame[12..14] == [0x81, 0]),
-    ];
-    for (kind, is_one) in kinds {
-        ensure!(frames.iter().any(|frame| is_one(frame)), "no {kind}");
+    let of = |protocol: [u8; 2], at: usize, inner: u8| {
+        frames.iter().any(|it| it.get(12..14) == Some(&protocol[..]) && it.get(at) == Some(&inner))
+    };
+    let (four, six) = ([8, 0], [0x86, 0xdd]);
+    for (kind, is_there) in [
+        ("answers of ARP", of([8, 6], 21, 2)),
+        ("ICMP", of(four, 23, 1)),
+        ("TCP", of(four, 23, 6)),
+        ("UDP", of(four, 23, 17)),
+        ("fragments", of(four, 20, 0x20)),
+        ("ICMPv6", of(six, 20, 58)),
+        ("TCP over IPv6", of(six, 20, 6)),
+        ("fragments of IPv6", of(six, 20, 44)),
+        ("VLAN", of([0x81, 0], 14, 0)),
+    ] {
+        ensure!(is_there, "no {kind}");
     }
     Ok(())
 }

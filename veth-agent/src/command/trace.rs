@@ -15,7 +15,6 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::{Failure, escape, privileged, say, say_unseen};
 use crate::{
     cli::{TraceArgs, TraceDirection, TraceOutput},
-    collect::DropNames,
     datapath::{Pins, TRACE_OBJECT},
     inventory::{self, Depth},
     trace::{
@@ -32,10 +31,7 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     let snapshot = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
     let stopped = stopped_by_signal()?;
     let mut out = open(args)?;
-    // A kernel that does not describe its types: then no drops are seen either, and that is said.
-    let names = DropNames::of_kernel().ok().filter(|_| plan.watch != Watch::Passing);
-    let mut session =
-        Session::start(pins, &snapshot, TRACE_OBJECT, &plan, names.as_ref()).map_err(refused)?;
+    let mut session = Session::start(pins, &snapshot, TRACE_OBJECT, &plan).map_err(refused)?;
     say_unseen(&snapshot);
     say_attached(&session);
     let deadline = args.duration.and_then(|duration| Instant::now().checked_add(duration));
@@ -43,7 +39,7 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     let pipe = pipe(args)?;
     let mut until = Until { deadline, child, stopped, pipe };
     let mut printer = printer(format, args);
-    let mut describe = Describe::new(names);
+    let mut describe = Describe::new(session.names.take());
     let ended =
         trace::run(&mut session, &mut describe, args.follow, &mut printer, &mut out, &mut until);
     conclude(args, &until_child(until)?, ended)

@@ -54,7 +54,7 @@ pub struct DropsStart {
 /// Why they are not; nothing else depends on it.
 pub fn count_drops(pins: &Pins, maps: &mut Maps) -> Result<DropsStart, DropsError> {
     Feature::DropReasons.require()?;
-    let offsets = offsets(&Btf::of_kernel()?);
+    let offsets = kernel_offsets(&Btf::of_kernel()?);
     let _lock = Lock::acquire(pins)?;
     let mut object = DropsObject::load(pins, &offsets)?;
     let unknown = Field::COUNTED.iter().filter(|field| !offsets.contains_key(field));
@@ -119,16 +119,9 @@ pub fn drop_settings(
     Ok(DropSettings { normal, ends: ends.map(EndKey::from).collect() })
 }
 
-/// Where the running kernel keeps what the programs of a trace read.
-///
-/// # Errors
-/// When it does not describe its types.
-pub fn kernel_offsets() -> Result<Offsets, BtfError> {
-    Ok(offsets(&Btf::of_kernel()?))
-}
-
 /// Where the kernel keeps what the programs read, as far as they can.
-fn offsets(btf: &Btf) -> Offsets {
+#[must_use]
+pub fn kernel_offsets(btf: &Btf) -> Offsets {
     let offset = |field: Field| {
         let facts = field.facts();
         let found = btf.member(facts.structure, facts.member)?;

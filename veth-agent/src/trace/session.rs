@@ -17,6 +17,7 @@ use super::{
     select,
 };
 use crate::{
+    btf::Btf,
     collect::{self, Captured, DropNames, Rings},
     datapath::{
         self, AttachError, AttachMode, DatapathError, DropSettings, DropsError, HookName, Offsets,
@@ -86,6 +87,8 @@ pub struct Session {
     seen_leaving: BTreeSet<EndId>,
     /// What could not be attached.
     pub errors: Vec<AttachError>,
+    /// What the kernel calls its reasons and places, where drops are looked for.
+    pub names: Option<DropNames>,
     /// Why packets that the kernel drops are not shown.
     pub no_drops: Option<String>,
 }
@@ -120,10 +123,9 @@ impl Session {
         snapshot: &Snapshot,
         object: &[u8],
         plan: &Plan,
-        names: Option<&DropNames>,
     ) -> Result<Self, StartError> {
         let mut wanted = select(snapshot, &plan.selection)?;
-        let Insight { offsets, drops, mut no_drops } = Insight::of(plan, &wanted, names)?;
+        let Insight { offsets, names, drops, mut no_drops } = Insight::of(plan, &wanted)?;
         if plan.watch == Watch::Drops {
             wanted.values_mut().for_each(Vec::clear);
         }
@@ -167,6 +169,7 @@ impl Session {
             ends: ends(snapshot),
             watched,
             errors,
+            names,
             no_drops,
         })
     }
@@ -230,40 +233,40 @@ impl Session {
 }
 
 /// What it takes to look into the kernel's memory.
+#[derive(Default)]
 struct Insight {
     offsets: Offsets,
+    names: Option<DropNames>,
     drops: Option<DropSettings>,
     no_drops: Option<String>,
 }
 
 impl Insight {
     /// Fails only where there would be nothing else to see.
-    fn of(
-        plan: &Plan,
-        wanted: &BTreeMap<EndId, Vec<HookName>>,
-        names: Option<&DropNames>,
-    ) -> Result<Self, DropsError> {
-        let drops = match plan.watch {
-            Watch::Passing => Ok(None),
-            Watch::All | Watch::Drops => {
-                let normal = names.map(DropNames::normal).unwrap_or_default();
-                datapath::drop_settings(wanted.keys().copied(), normal).map(Some)
-            }
-        };
-        if plan.watch == Watch::Passing && !plan.processes {
-            return Ok(Self { offsets: Offsets::new(), drops: None, no_drops: None });
+    fn of(plan: &Plan, wanted: &BTreeMap<EndId, Vec<HookName>>) -> Result<Self, DropsError> {
+        let drops_asked = plan.watch != Watch::Passing;
+        if !drops_asked && !plan.processes {
+            return Ok(Self::default());
         }
-        let (offsets, drops) = match datapath::kernel_offsets() {
-            Ok(offsets) => (offsets, drops),
-            Err(error) => (Offsets::new(), drops.and(Err(error.into()))),
-        };
-        match drops {
-            Ok(drops) => Ok(Self { offsets, drops, no_drops: None }),
-            Err(error) if plan.watch == Watch::Drops => Err(error),
-            Err(_) if plan.watch == Watch::Passing => {
-                Ok(Self { offsets, drops: None, no_drops: None })
+        // Read once: to look through it takes a while.
+        let types = Btf::of_kernel();
+        let offsets = types.as_ref().map(datapath::kernel_offsets).unwrap_or_default();
+        if !drops_asked {
+            return Ok(Self { offsets, ..Self::default() });
+        }
+        let seen = types.map_err(DropsError::from).and_then(|types| {
+            let names = DropNames::of(&types);
+            let drops = datapath::drop_settings(wanted.keys().copied(), names.normal())?;
+            Ok((names, drops))
+        });
+        match seen {
+            Ok((names, drops)) => {
+                Ok(Self { offsets, names: Some(names), drops: Some(drops), no_drops: None })
             }
-            Err(error) => Ok(Self { offsets, drops: None, no_drops: Some(error.to_string()) }),
+            Err(error) if plan.watch == Watch::Drops => Err(error),
+            Err(error) => {
+                Ok(Self { offsets, no_drops: Some(error.to_string()), ..Self::default() })
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     reasons::Reasons,
     symbols::{self, Symbols},
 };
-use crate::btf::BtfError;
+use crate::btf::Btf;
 
 /// The names of the running kernel.
 #[derive(Debug)]
@@ -28,12 +28,10 @@ pub struct DropName {
 }
 
 impl DropNames {
-    /// Those of the running kernel.
-    ///
-    /// # Errors
-    /// When it does not describe its types.
-    pub fn of_kernel() -> Result<Self, BtfError> {
-        Ok(Self { reasons: Reasons::of_kernel()?, symbols: Symbols::default() })
+    /// Those of a kernel that describes its types like this.
+    #[must_use]
+    pub fn of(kernel: &Btf) -> Self {
+        Self { reasons: Reasons::of(kernel), symbols: Symbols::default() }
     }
 
     /// How packets end whose work is done. Where the kernel hides its addresses, these are fewer.

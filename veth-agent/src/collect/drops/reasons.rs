@@ -22,9 +22,14 @@ impl Reasons {
     /// # Errors
     /// When it does not describe its types.
     pub fn of_kernel() -> Result<Self, BtfError> {
-        let mut names = names(&Btf::of_kernel()?);
+        Ok(Self::of(&Btf::of_kernel()?))
+    }
+
+    /// Those of a kernel that describes its types like this.
+    pub fn of(kernel: &Btf) -> Self {
+        let mut names = names(kernel);
         name_repetitions(&mut names);
-        Ok(Self { names, with_modules: false })
+        Self { names, with_modules: false }
     }
 
     /// Gets to know the reasons of modules, if it does not know all of these.
