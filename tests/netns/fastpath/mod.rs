@@ -152,6 +152,15 @@ pub fn here(interface: &str) -> Result<EndId> {
     Ok(EndId { netns: netns::cookie()?, ifindex: IfIndex(if_nametoindex(interface)?) })
 }
 
+/// Waits until the agent has looked for obstacles again, which it does whenever it renews its lease.
+pub fn audited(node: &Node) -> Result<()> {
+    let maps = Maps::open(&Pins::at(DEFAULT_BPFFS.as_ref()), 1)?;
+    let before = maps.lease.get(&0, 0)?;
+    node.eventually("the lease is renewed", SOON, || {
+        Ok((maps.lease.get(&0, 0)? != before).then_some(()))
+    })
+}
+
 /// Waits until pings take the fast path by TC both ways.
 pub fn fast(node: &Node, daemon: &Agent) -> Result<()> {
     fast_by(node, daemon, By::Tc)

@@ -7,7 +7,7 @@ use veth_agent::preflight::Feature;
 use veth_tests::{Tracer, lacks, on_node, run, undisturbed};
 
 use super::{cable, places, send, soon_full};
-use crate::fastpath::{By, Shape, fast_by, in_red, make_pods, pods_by};
+use crate::fastpath::{By, Shape, audited, fast_by, in_red, make_pods, pods_by};
 
 /// The ways of all packets: of each hop the place, and the verdict there.
 fn ways(lines: &[Value]) -> Result<Vec<Vec<String>>> {
@@ -100,7 +100,7 @@ fn the_fast_path_shows() {
         fast_by(node, &daemon, By::Tc)?;
         let tracer = Tracer::start(node, "--follow -o json icmp[0]=8")?;
         // The trace is nothing that stands in the way of the fast path.
-        std::thread::sleep(std::time::Duration::from_secs(5));
+        (0..2).try_for_each(|_| audited(node))?;
         in_red("ping -q -c 3 -i 0.1 10.0.0.3")?;
         let traced = tracer.stop(node, Signal::SIGINT)?;
         let ways = ways(&traced.json()?)?;
