@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use nix::net::if_::if_nametoindex;
 use veth_agent::datapath::{DEFAULT_BPFFS, Maps, Pins};
 use veth_common::drops::MULTICAST;
-use veth_tests::{Agent, Node, Qdisc, RawFrames, mac, run, shell, undisturbed};
+use veth_tests::{Agent, Node, Qdisc, RawFrames, mac, run, shell, udp_frame, undisturbed};
 
 use super::{BLUE, RED, SOON, drops, lose, with_reasons};
 
@@ -75,6 +75,29 @@ fn without_a_route_a_multicast_frame_is_no_loss_and_a_unicast_frame_is() {
         send(node)?;
         lose(node, &daemon, &[(RED, &[]), (BLUE, &[("ip_innoroutes", FRAMES)])])?;
         ensure!(ended(node)? >= FRAMES, "they ended elsewhere");
+        Ok(())
+    });
+}
+
+/// What each kernel calls otherwise, or not at all: an address that must not come from a wire.
+#[test]
+fn a_group_that_nobody_joined_is_no_loss_and_a_martian_is() {
+    with_reasons(|node| {
+        let daemon = super::pair(node)?;
+        let (to, from) = (mac("blue", "b1")?, mac("red", "r1")?);
+        let group = udp_frame([1, 0, 0x5e, 1, 2, 3], from, [10, 0, 0, 1], [239, 1, 2, 3]);
+        let martian = udp_frame(to, from, [10, 0, 0, 1], [127, 0, 0, 1]);
+        let raw = node.within("red", || RawFrames::on("r1", Qdisc::Pass))?;
+        for _ in 0..FRAMES {
+            raw.send(&group)?;
+            raw.send(&martian)?;
+        }
+        let lost = node.eventually("the martians are counted", SOON, || {
+            let lost = drops(&daemon.page()?, BLUE);
+            Ok((lost.values().sum::<u64>() >= FRAMES).then_some(lost))
+        })?;
+        ensure!(lost.len() == 1 && lost.values().sum::<u64>() == FRAMES, "{lost:?}");
+        ensure!(ended(node)? >= FRAMES, "the multicast ended elsewhere");
         Ok(())
     });
 }

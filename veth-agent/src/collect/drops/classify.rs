@@ -48,6 +48,9 @@ const NORMAL: &[Normal] = &[
     normal("tcp_old_data", &[]),
     normal("tcp_ofomerge", &[]),
     normal("not_specified", NORMAL_UNSPECIFIED),
+    // Multicast that nobody here has joined. On 6.12 and older, unicast addresses that must not be seen end
+    // like this, too.
+    multicast("not_specified", &["ip_rcv_finish_core"]),
     // Reports and solicitations that come before an interface has its route for multicast, up to a second
     // after it is up (`linkwatch_event`): nobody here can have joined. Unicast without a route is lost.
     multicast("ip_innoroutes", &["ip6_pkt_discard", "ip6_pkt_drop"]),
@@ -95,10 +98,8 @@ pub struct Ended<'a> {
 
 /// Functions that end lives without a reason.
 const NORMAL_UNSPECIFIED: &[&str] = &[
-    // Multicast that nobody here has joined; what has been delivered as a copy, MLD for one. (On
-    // 6.12 and older, IPv4 addresses that must not be seen end like this, too.)
+    // Multicast that nobody here has joined; what has been delivered as a copy, MLD for one.
     "ip6_mc_input",
-    "ip_rcv_finish_core",
     // Broadcast and multicast without a listener.
     "__udp4_lib_rcv",
     "__udp6_lib_rcv",
@@ -219,6 +220,9 @@ mod tests {
             assert_eq!(classify(multicast), Class::Normal, "{reason}");
             assert_eq!(unicast(reason, symbol), drop(reason, Stage::Elsewhere));
         }
+        let (reason, symbol) = ("not_specified", Some("ip_rcv_finish_core"));
+        assert_eq!(classify(Ended { reason, symbol, is_multicast: true }), Class::Normal);
+        assert_eq!(unicast(reason, symbol), drop("at_ip_rcv_finish_core", Stage::Elsewhere));
         let elsewhere = Some("ip6_pkt_discard_out");
         let ended = Ended { reason: "ip_innoroutes", symbol: elsewhere, is_multicast: true };
         assert_eq!(classify(ended), drop("ip_innoroutes", Stage::Elsewhere));
