@@ -89,10 +89,10 @@ impl DropReader {
         for (key, count) in &counts {
             let Some(drops) = self.drops(key, *count) else { continue };
             if key.netns_cookie == 0 {
-                all.of_nobody.push(drops);
+                add(&mut all.of_nobody, drops);
             } else {
                 let (netns, ifindex) = (NetnsCookie(key.netns_cookie), IfIndex(key.ifindex));
-                all.of_ends.entry(EndId { netns, ifindex }).or_default().push(drops);
+                add(all.of_ends.entry(EndId { netns, ifindex }).or_default(), drops);
             }
         }
         Ok(all)
@@ -120,6 +120,21 @@ impl DropReader {
         };
         let Class::Drop { name: reason, stage } = class else { return None };
         Some(Drops { reason, symbol: symbol.map(str::to_owned), packets, segments, stage })
+    }
+}
+
+/// Adds a count to those that are called alike: a function may free packets at several places, and multicast
+/// frames are counted apart.
+fn add(all: &mut Vec<Drops>, drops: Drops) {
+    let same = |it: &&mut Drops| {
+        (&it.reason, &it.symbol, it.stage) == (&drops.reason, &drops.symbol, drops.stage)
+    };
+    match all.iter_mut().find(same) {
+        Some(sum) => {
+            sum.packets = sum.packets.wrapping_add(drops.packets);
+            sum.segments = sum.segments.wrapping_add(drops.segments);
+        }
+        None => all.push(drops),
     }
 }
 
@@ -158,6 +173,22 @@ fn counts(maps: &Maps) -> Result<BTreeMap<DropKey, DropCount>, MapError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_called_alike_is_one_count() {
+        let drops = |reason: &str, symbol: &str, packets| Drops {
+            reason: reason.to_owned(),
+            symbol: Some(symbol.to_owned()),
+            packets,
+            segments: 2 * packets,
+            stage: Stage::Elsewhere,
+        };
+        let mut all = Vec::new();
+        for it in [drops("a", "f", 1), drops("a", "g", 3), drops("a", "f", 4), drops("b", "f", 5)] {
+            add(&mut all, it);
+        }
+        assert_eq!(all, [drops("a", "f", 5), drops("a", "g", 3), drops("b", "f", 5)]);
+    }
 
     #[test]
     fn losses_of_xdp_are_called_by_their_errno() {
