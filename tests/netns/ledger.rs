@@ -9,7 +9,7 @@ use veth_tests::{
 };
 
 use crate::{
-    counts::{End, inside},
+    counts::{self, End, inside},
     fastpath::{By, SOON, Shape, fast_by, make_pods, maps, pods_by},
     mtu_counts::{ENDS, identity},
 };
@@ -200,5 +200,21 @@ fn what_nobody_put_in_is_told() {
         ensure!(agent("detach --all")?.code == 0);
         let daemon = Agent::start(node, "")?;
         ledgers_balance(node, &daemon, &ends)
+    });
+}
+
+/// The kernel gives who sends to a group that it has joined, or to all, a copy: that has passed no cable.
+#[test]
+fn what_a_sender_hears_of_itself_passes_no_pair() {
+    on_node(|node| {
+        let daemon = crate::drops::pair(node)?;
+        let (red, blue) = (crate::drops::RED, crate::drops::BLUE);
+        ledgers_begin(node, &daemon, &[red, blue])?;
+        let [before] = counts::at_rest(node, &daemon, [blue])?;
+        crate::trace::send_to_all(node, 50)?;
+        let [after] = counts::at_rest(node, &daemon, [blue])?;
+        let grown = after.since(before);
+        ensure!(grown.agent.tx.packets >= 100 && grown.device() == grown.counted(), "{grown:?}");
+        ledgers_balance(node, &daemon, &[red, blue])
     });
 }

@@ -16,8 +16,9 @@ use crate::{
     trace_maps::{Frame, clamp},
 };
 
-/// `PACKET_HOST`, `include/uapi/linux/if_packet.h`.
+/// `PACKET_HOST` and `PACKET_LOOPBACK`, `include/uapi/linux/if_packet.h`.
 const PACKET_HOST: u32 = 0;
+const PACKET_LOOPBACK: u32 = 5;
 
 /// Bytes ahead of the packet's own in a [`Head`].
 const PADDING: usize = core::mem::offset_of!(Head, to);
@@ -179,6 +180,15 @@ impl Packet for XdpContext {
     fn byte(&self, offset: u32) -> Option<u8> {
         load(self, offset)
     }
+}
+
+/// Whether a packet that arrives is the sender's own copy of a multicast or broadcast that it sends: it has passed no
+/// cable, and has no Ethernet header (`dev_loopback_xmit`).
+#[inline(always)]
+#[must_use]
+pub fn is_own_copy(ctx: &TcContext) -> bool {
+    // SAFETY: as in `ifindex`.
+    unsafe { (*ctx.skb.skb).pkt_type == PACKET_LOOPBACK }
 }
 
 /// The frame of a packet, its VLAN tag put back in where it lies beside the packet.

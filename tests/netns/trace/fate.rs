@@ -6,7 +6,7 @@ use serde_json::Value;
 use veth_agent::preflight::Feature;
 use veth_tests::{Tracer, lacks, on_node, run, undisturbed};
 
-use super::{cable, places, send, soon_full};
+use super::{cable, places, send, send_to_all, soon_full};
 
 /// How many lines say each.
 fn count(lines: &[Value], what: &str) -> usize {
@@ -91,6 +91,24 @@ fn passing_and_dropped_stand_in_the_order_of_their_times() {
         ensure!(way[0] == Some(0) && way[1] == Some(1) && way[2] > way[1], "{places:?}");
         let times: Vec<_> = lines.iter().map(|line| line["time"].to_string()).collect();
         ensure!(times.is_sorted(), "{times:?}");
+        Ok(())
+    });
+}
+
+/// What the kernel lets a sender hear of itself has no Ethernet header, and has passed no cable.
+#[test]
+fn what_a_sender_hears_of_itself_is_not_told() {
+    on_node(|node| {
+        cable(node)?;
+        for attach in ["auto", "clsact"] {
+            let tracer =
+                Tracer::start(node, &format!("-i b1 -o json --attach {attach} udp or len < 9999"))?;
+            send_to_all(node, 5)?;
+            let traced = tracer.stop(node, Signal::SIGINT)?;
+            let places = places(&traced.json()?);
+            ensure!(places.iter().all(|place| place == "blue/b1 out"), "{places:?}");
+            ensure!(places.len() >= 10, "{places:?}");
+        }
         Ok(())
     });
 }

@@ -9,7 +9,10 @@ mod mix;
 mod pcap;
 mod same;
 
-use std::net::UdpSocket;
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -40,6 +43,26 @@ pub fn send(node: &Node, port: u16, packets: usize, bytes: usize) -> Result<()> 
         for _ in 0..packets {
             let socket = UdpSocket::bind("10.0.0.1:7000")?;
             socket.send_to(&vec![7; bytes], ("10.0.0.2", port))?;
+        }
+        Ok(())
+    })
+}
+
+/// Sends so many packets from blue to a group that it has joined itself, and as many to all; hears of each.
+pub fn send_to_all(node: &Node, packets: usize) -> Result<()> {
+    run("ip -n blue route replace 239.0.0.0/8 dev b1")?;
+    node.within("blue", || {
+        let socket = UdpSocket::bind("0.0.0.0:7001")?;
+        let (group, own) = (Ipv4Addr::new(239, 1, 2, 3), Ipv4Addr::new(10, 0, 0, 2));
+        socket.join_multicast_v4(&group, &own)?;
+        socket.set_broadcast(true)?;
+        socket.set_read_timeout(Some(veth_tests::patient(Duration::from_secs(5))))?;
+        for _ in 0..packets {
+            for to in ["239.1.2.3:7001", "10.0.0.255:7001"] {
+                socket.send_to(&[1; 30], to)?;
+                let heard = socket.recv(&mut [0; 100])?;
+                ensure!(heard == 30, "{heard} bytes");
+            }
         }
         Ok(())
     })

@@ -25,7 +25,7 @@ use veth_ebpf::{
         count::{Counted, count, look_up},
         mtu::{Figures as _, exceeds, observe},
     },
-    packet::{Packet as _, send, write},
+    packet::{Packet as _, is_own_copy, send, write},
 };
 
 /// See `veth_common::globals::NETNS_COOKIE`.
@@ -35,6 +35,9 @@ static NETNS_COOKIE: Global<u64> = Global::new(0);
 /// Packets that arrive at an end.
 #[classifier]
 pub fn va_end_ingress(ctx: TcContext) -> i32 {
+    if is_own_copy(&ctx) {
+        return TC_NEXT;
+    }
     let netns_cookie = NETNS_COOKIE.load();
     let Some(counted) = count(&ctx, netns_cookie, Direction::Rx) else { return TC_NEXT };
     let slot = counted.end.slot;

@@ -23,7 +23,7 @@ use veth_ebpf::{
         sender::{Process, sender},
     },
     offsets,
-    packet::{Packet as _, Whole},
+    packet::{Packet as _, Whole, is_own_copy},
     trace_maps::Frame,
 };
 
@@ -49,7 +49,7 @@ static PROCESSES: Global<u32> = Global::new(0);
 
 #[classifier]
 pub fn va_trace_in(ctx: TcContext) -> i32 {
-    see(&ctx, kind::IN)
+    if is_own_copy(&ctx) { TC_NEXT } else { see(&ctx, kind::IN) }
 }
 
 #[classifier]

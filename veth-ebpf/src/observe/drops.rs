@@ -19,9 +19,13 @@ pub(super) const SKB_WORDS: usize = SKB_BYTES as usize / 8;
 /// Words that are read of a device where its index and its namespace lie together.
 const DEVICE_WORDS: usize = 8;
 
-/// `pkt_type`, where `PACKET_MULTICAST` is 2; `include/linux/skbuff.h`, `include/uapi/linux/if_packet.h`.
-const PACKET_TYPE: u8 = if cfg!(target_endian = "big") { 7 << 5 } else { 7 };
-const PACKET_MULTICAST: u8 = if cfg!(target_endian = "big") { 2 << 5 } else { 2 };
+/// Bits of `pkt_type` in its byte, `include/linux/skbuff.h`.
+const PACKET_TYPE: u8 = 7;
+const PACKET_TYPE_SHIFT: u8 = if cfg!(target_endian = "big") { 5 } else { 0 };
+
+/// Values of it, `include/uapi/linux/if_packet.h`.
+const PACKET_MULTICAST: u8 = 2;
+const PACKET_LOOPBACK: u8 = 5;
 
 /// `SKB_DST_NOREF`, `include/linux/skbuff.h`.
 const DST_FLAGS: u64 = 1;
@@ -219,12 +223,13 @@ impl<M: Memory> Skb<'_, M> {
         (word(self.words, offset).to_le() >> ((offset & 6) * 8)) as u16
     }
 
-    /// Whether it came to a multicast address. What leaves has not been looked at.
+    /// Whether it came to a multicast address, or is its sender's own copy of what it sends to one. What leaves has
+    /// not been looked at.
     #[inline(always)]
     pub(super) fn is_multicast(&self) -> bool {
         let offset = self.memory.offset(Field::SkbPacketType);
         let byte = (word(self.words, offset).to_le() >> ((offset & 7) * 8)) as u8;
-        byte & PACKET_TYPE == PACKET_MULTICAST
+        matches!(byte >> PACKET_TYPE_SHIFT & PACKET_TYPE, PACKET_MULTICAST | PACKET_LOOPBACK)
     }
 
     /// Frames that a wire would carry for it.

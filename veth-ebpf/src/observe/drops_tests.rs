@@ -211,7 +211,7 @@ fn a_super_frame_is_one_packet_of_many_segments() {
 #[test]
 fn whom_it_came_for_is_told_by_three_bits_of_a_byte() {
     for (byte, is_multicast) in
-        [(0, false), (1, false), (2, true), (3, false), (0xfa, true), (6, false)]
+        [(0, false), (1, false), (2, true), (3, false), (0xfa, true), (5, true), (6, false)]
     {
         let mut kernel = Kernel::new(NEAR);
         kernel.put(SKB + 128, &[byte]);
