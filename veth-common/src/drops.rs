@@ -14,13 +14,13 @@ pub struct DropKey {
     pub location: u64,
     /// Index of the end inside its namespace.
     pub ifindex: u32,
-    /// `enum skb_drop_reason` of the running kernel, and [`MULTICAST`]; of a [`place`] of XDP, an errno.
+    /// `enum skb_drop_reason` of the running kernel, and [`TO_GROUP`]; of a [`place`] of XDP, an errno.
     pub reason: u32,
 }
 
-/// Set in the reason of a frame that came to a multicast address. The kernel's own use 16 bits and a few above
+/// Set in the reason of a frame that came to a group or to all. The kernel's own use 16 bits and a few above
 /// (`SKB_DROP_REASON_SUBSYS_SHIFT`).
-pub const MULTICAST: u32 = 1 << 31;
+pub const TO_GROUP: u32 = 1 << 31;
 
 /// Where frames are lost that no socket buffer carries. No text of the kernel lies there.
 pub mod place {

@@ -32,7 +32,7 @@ const _: () = {
     assert!(size_of::<MtuCounters>() == 96);
     assert!(size_of::<Event>() == 88 && offset_of!(Event, kind) == 80);
     assert!(size_of::<Seen>() == 24);
-    assert!(size_of::<NormalEnd>() == 24 && offset_of!(NormalEnd, only_multicast) == 20);
+    assert!(size_of::<NormalEnd>() == 24 && offset_of!(NormalEnd, only_to_groups) == 20);
     assert!(size_of::<AddressKey>() == 24 && offset_of!(AddressKey, address) == 8);
 };
 

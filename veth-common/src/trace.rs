@@ -130,23 +130,23 @@ pub struct NormalEnd {
     pub behind: u64,
     /// `enum skb_drop_reason` of the running kernel.
     pub reason: u32,
-    /// Not zero where only frames that came to a multicast address end so.
-    pub only_multicast: u32,
+    /// Not zero where only frames that came to a group or to all end so.
+    pub only_to_groups: u32,
 }
 
 impl NormalEnd {
     /// How many are looked at.
     pub const MOST: u32 = 128;
 
-    /// Whether a packet that is freed for this reason at this place, and came to a multicast address or not,
+    /// Whether a packet that is freed for this reason at this place, and came to a group or to all or not,
     /// ends so.
     #[inline(always)]
     #[must_use]
-    pub const fn holds(&self, reason: u32, location: u64, is_multicast: bool) -> bool {
+    pub const fn holds(&self, reason: u32, location: u64, is_to_group: bool) -> bool {
         self.reason == reason
             && self.first <= location
             && location < self.behind
-            && (is_multicast || self.only_multicast == 0)
+            && (is_to_group || self.only_to_groups == 0)
     }
 
     /// How many places it stands for.

@@ -64,15 +64,15 @@ pub fn is_watched(end: &EndKey) -> bool {
     ENDS.get_ptr(end).is_some()
 }
 
-/// Whether a packet that is freed like this, and came to a multicast address or not, has done its work.
+/// Whether a packet that is freed like this, and came to a group or to all or not, has done its work.
 #[inline(always)]
-pub fn is_normal(freed: &Freed, is_multicast: bool) -> bool {
+pub fn is_normal(freed: &Freed, is_to_group: bool) -> bool {
     for at in 0..NormalEnd::MOST {
         let Some(end) = NORMAL.get(at) else { return false };
         if end.places() == 0 {
             return false;
         }
-        if end.holds(freed.reason, freed.location, is_multicast) {
+        if end.holds(freed.reason, freed.location, is_to_group) {
             return true;
         }
     }

@@ -1,9 +1,9 @@
 //! Packets that are lost, by end and reason.
 
 mod conserve;
+mod groups;
 mod healthy;
 mod life;
-mod multicast;
 mod reasons;
 mod without;
 mod xdp;

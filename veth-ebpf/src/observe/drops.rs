@@ -7,7 +7,7 @@
 use core::mem::MaybeUninit;
 
 use veth_common::{
-    drops::{DropCount, DropKey, Field, MULTICAST, SKB_BYTES, UNKNOWN},
+    drops::{DropCount, DropKey, Field, SKB_BYTES, TO_GROUP, UNKNOWN},
     endpoint::EndKey,
 };
 
@@ -24,6 +24,7 @@ const PACKET_TYPE: u8 = 7;
 const PACKET_TYPE_SHIFT: u8 = if cfg!(target_endian = "big") { 5 } else { 0 };
 
 /// Values of it, `include/uapi/linux/if_packet.h`.
+const PACKET_BROADCAST: u8 = 1;
 const PACKET_MULTICAST: u8 = 2;
 const PACKET_LOOPBACK: u8 = 5;
 
@@ -64,7 +65,7 @@ pub fn packet(memory: &impl Memory, tables: &impl Tables, freed: Freed) {
     };
     let skb = Skb { memory, words };
     let count = DropCount { packets: 1, segments: skb.segments() };
-    let reason = reason | if skb.is_multicast() { MULTICAST } else { 0 };
+    let reason = reason | if skb.is_to_group() { TO_GROUP } else { 0 };
     let entry = Entry { tables, location, reason, count };
     if !attribute(&skb, |netns, ifindex| entry.charge(netns, ifindex)) {
         entry.charge_nobody();
@@ -223,13 +224,14 @@ impl<M: Memory> Skb<'_, M> {
         (word(self.words, offset).to_le() >> ((offset & 6) * 8)) as u16
     }
 
-    /// Whether it came to a multicast address, or is its sender's own copy of what it sends to one. What leaves has
-    /// not been looked at.
+    /// Whether it came to a group or to all, or is its sender's own copy of such a one. What leaves has not been
+    /// looked at.
     #[inline(always)]
-    pub(super) fn is_multicast(&self) -> bool {
+    pub(super) fn is_to_group(&self) -> bool {
         let offset = self.memory.offset(Field::SkbPacketType);
         let byte = (word(self.words, offset).to_le() >> ((offset & 7) * 8)) as u8;
-        matches!(byte >> PACKET_TYPE_SHIFT & PACKET_TYPE, PACKET_MULTICAST | PACKET_LOOPBACK)
+        let kind = byte >> PACKET_TYPE_SHIFT & PACKET_TYPE;
+        matches!(kind, PACKET_BROADCAST | PACKET_MULTICAST | PACKET_LOOPBACK)
     }
 
     /// Frames that a wire would carry for it.

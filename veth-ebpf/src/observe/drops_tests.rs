@@ -9,7 +9,7 @@ use core::{
 use std::{collections::BTreeMap, vec, vec::Vec};
 
 use veth_common::{
-    drops::{DropCount, DropKey, Field, MULTICAST, UNKNOWN},
+    drops::{DropCount, DropKey, Field, TO_GROUP, UNKNOWN},
     endpoint::EndKey,
 };
 
@@ -210,13 +210,13 @@ fn a_super_frame_is_one_packet_of_many_segments() {
 
 #[test]
 fn whom_it_came_for_is_told_by_three_bits_of_a_byte() {
-    for (byte, is_multicast) in
-        [(0, false), (1, false), (2, true), (3, false), (0xfa, true), (5, true), (6, false)]
+    for (byte, is_to_group) in
+        [(0, false), (1, true), (2, true), (3, false), (0xfa, true), (5, true), (6, false)]
     {
         let mut kernel = Kernel::new(NEAR);
         kernel.put(SKB + 128, &[byte]);
         packet(&kernel, &kernel, Freed { skb: SKB, location: 0x1000, reason: 72 });
-        let flag = if is_multicast { MULTICAST } else { 0 };
+        let flag = if is_to_group { TO_GROUP } else { 0 };
         let counts = kernel.counts.borrow();
         assert_eq!(counts.keys().map(|key| key.reason).collect::<Vec<_>>(), [72 | flag], "{byte}");
     }

@@ -45,7 +45,7 @@ pub fn freed(memory: &impl Memory, freed: Freed, wanted: &Wanted) {
         end = EndKey::new(netns, ifindex);
         is_watched(&end)
     });
-    if !known || is_normal(&freed, skb.is_multicast()) {
+    if !known || is_normal(&freed, skb.is_to_group()) {
         return;
     }
     let remains = Remains::of(&skb);

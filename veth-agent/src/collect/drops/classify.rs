@@ -50,12 +50,15 @@ const NORMAL: &[Normal] = &[
     normal("not_specified", NORMAL_UNSPECIFIED),
     // Multicast that nobody here has joined. On 6.12 and older, unicast addresses that must not be seen end
     // like this, too.
-    multicast("not_specified", &["ip_rcv_finish_core"]),
+    to_group("not_specified", &["ip_rcv_finish_core"]),
     // Reports and solicitations that come before an interface has its route for multicast, up to a second
     // after it is up (`linkwatch_event`): nobody here can have joined. Unicast without a route is lost.
-    multicast("ip_innoroutes", &["ip6_pkt_discard", "ip6_pkt_drop"]),
-    // They go to whom it may concern: not to an interface without IPv6.
-    multicast("ipv6disabled", &[]),
+    to_group("ip_innoroutes", &["ip6_pkt_discard", "ip6_pkt_drop"]),
+    // They go to whom it may concern: not to an interface without IPv6, and not to one where nobody speaks their
+    // protocol (LLDP, for one) or that of the bridge's spanning tree.
+    to_group("ipv6disabled", &[]),
+    to_group("unhandled_proto", &[]),
+    to_group("not_specified", &["stp_pdu_rcv"]),
 ];
 
 /// A reason for which packets end whose work is done.
@@ -64,16 +67,16 @@ pub struct Normal {
     reason: &'static str,
     /// In which functions they end so; none for all.
     pub functions: &'static [&'static str],
-    /// Whether only those do that came to a multicast address.
-    pub only_multicast: bool,
+    /// Whether only those do that came to a group or to all.
+    pub only_to_groups: bool,
 }
 
 const fn normal(reason: &'static str, functions: &'static [&'static str]) -> Normal {
-    Normal { reason, functions, only_multicast: false }
+    Normal { reason, functions, only_to_groups: false }
 }
 
-const fn multicast(reason: &'static str, functions: &'static [&'static str]) -> Normal {
-    Normal { reason, functions, only_multicast: true }
+const fn to_group(reason: &'static str, functions: &'static [&'static str]) -> Normal {
+    Normal { reason, functions, only_to_groups: true }
 }
 
 impl Normal {
@@ -81,7 +84,7 @@ impl Normal {
         let is_here = |symbol| self.functions.contains(&symbol);
         self.reason == ended.reason
             && (self.functions.is_empty() || ended.symbol.is_some_and(is_here))
-            && (ended.is_multicast || !self.only_multicast)
+            && (ended.is_to_group || !self.only_to_groups)
     }
 }
 
@@ -92,8 +95,8 @@ pub struct Ended<'a> {
     pub reason: &'a str,
     /// The function that freed it, where the kernel shows its addresses.
     pub symbol: Option<&'a str>,
-    /// Whether it came to a multicast address.
-    pub is_multicast: bool,
+    /// Whether it came to a group or to all.
+    pub is_to_group: bool,
 }
 
 /// Functions that end lives without a reason.
@@ -189,7 +192,7 @@ mod tests {
     use super::*;
 
     fn unicast(reason: &str, symbol: Option<&str>) -> Class {
-        classify(Ended { reason, symbol, is_multicast: false })
+        classify(Ended { reason, symbol, is_to_group: false })
     }
 
     fn drop(name: &str, stage: Stage) -> Class {
@@ -213,18 +216,20 @@ mod tests {
 
     #[test]
     fn what_a_unicast_frame_is_lost_by_may_be_nothing_to_a_multicast_frame() {
-        for (reason, symbol) in
-            [("ip_innoroutes", Some("ip6_pkt_discard")), ("ipv6disabled", Some("ip6_rcv_core"))]
-        {
-            let multicast = Ended { reason, symbol, is_multicast: true };
+        for (reason, symbol) in [
+            ("ip_innoroutes", Some("ip6_pkt_discard")),
+            ("ipv6disabled", Some("ip6_rcv_core")),
+            ("unhandled_proto", Some("__netif_receive_skb_core")),
+        ] {
+            let multicast = Ended { reason, symbol, is_to_group: true };
             assert_eq!(classify(multicast), Class::Normal, "{reason}");
             assert_eq!(unicast(reason, symbol), drop(reason, Stage::Elsewhere));
         }
         let (reason, symbol) = ("not_specified", Some("ip_rcv_finish_core"));
-        assert_eq!(classify(Ended { reason, symbol, is_multicast: true }), Class::Normal);
+        assert_eq!(classify(Ended { reason, symbol, is_to_group: true }), Class::Normal);
         assert_eq!(unicast(reason, symbol), drop("at_ip_rcv_finish_core", Stage::Elsewhere));
         let elsewhere = Some("ip6_pkt_discard_out");
-        let ended = Ended { reason: "ip_innoroutes", symbol: elsewhere, is_multicast: true };
+        let ended = Ended { reason: "ip_innoroutes", symbol: elsewhere, is_to_group: true };
         assert_eq!(classify(ended), drop("ip_innoroutes", Stage::Elsewhere));
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use aya::maps::MapError;
 use nix::errno::Errno;
-use veth_common::drops::{DropCount, DropKey, MULTICAST, place};
+use veth_common::drops::{DropCount, DropKey, TO_GROUP, place};
 
 pub use self::{
     classify::{Class, Ended, Stage, classify},
@@ -83,7 +83,7 @@ impl DropReader {
     pub fn read(&mut self, maps: &Maps) -> Result<AllDrops, MapError> {
         let counts = counts(maps)?;
         let of_packets = counts.keys().filter(|key| !is_of_xdp(key));
-        self.reasons.look_for(of_packets.clone().map(|key| key.reason & !MULTICAST));
+        self.reasons.look_for(of_packets.clone().map(|key| key.reason & !TO_GROUP));
         self.symbols.look_for(of_packets.map(|key| key.location));
         let mut all = AllDrops { entries: counts.len(), ..AllDrops::default() };
         for (key, count) in &counts {
@@ -113,9 +113,9 @@ impl DropReader {
             place::XDP_REDIRECT => of_xdp("xdp_redirect", key.reason, Stage::Elsewhere),
             place::XDP_XMIT => of_xdp("xdp_xmit", key.reason, Stage::Leaving),
             _ => classify(Ended {
-                reason: &self.reasons.name(key.reason & !MULTICAST),
+                reason: &self.reasons.name(key.reason & !TO_GROUP),
                 symbol,
-                is_multicast: key.reason & MULTICAST != 0,
+                is_to_group: key.reason & TO_GROUP != 0,
             }),
         };
         let Class::Drop { name: reason, stage } = class else { return None };

@@ -43,8 +43,8 @@ impl DropNames {
         let mut ends = Vec::new();
         for (reason, name) in self.reasons.all() {
             for normal in normal_ends(name) {
-                let only_multicast = u32::from(normal.only_multicast);
-                let end = |first, behind| NormalEnd { first, behind, reason, only_multicast };
+                let only_to_groups = u32::from(normal.only_to_groups);
+                let end = |first, behind| NormalEnd { first, behind, reason, only_to_groups };
                 if normal.functions.is_empty() {
                     ends.push(end(0, u64::MAX));
                 }
@@ -62,7 +62,7 @@ impl DropNames {
         let symbol = self.symbols.get(location);
         let kernels = self.reasons.name(reason);
         // What comes here has been taken for a drop already.
-        let ended = Ended { reason: &kernels, symbol, is_multicast: false };
+        let ended = Ended { reason: &kernels, symbol, is_to_group: false };
         let reason = match classify(ended) {
             Class::Drop { name, .. } => name,
             Class::Normal => kernels.into_owned(),

@@ -1,11 +1,11 @@
-//! Multicast frames go to whom it may concern: where nobody is, nothing is lost.
+//! Frames to a group or to all go to whom it may concern: where nobody is, nothing is lost.
 
 use std::net::Ipv6Addr;
 
 use anyhow::{Result, ensure};
 use nix::net::if_::if_nametoindex;
 use veth_agent::datapath::{DEFAULT_BPFFS, Maps, Pins};
-use veth_common::drops::MULTICAST;
+use veth_common::drops::TO_GROUP;
 use veth_tests::{Agent, Node, Qdisc, RawFrames, mac, run, shell, udp_frame, undisturbed};
 
 use super::{BLUE, RED, SOON, drops, lose, with_reasons};
@@ -36,14 +36,14 @@ fn send(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// How many multicast frames ended at blue's end, for whatever reason.
+/// How many frames to a group or to all ended at blue's end, for whatever reason.
 fn ended(node: &Node) -> Result<u64> {
     let ifindex = node.within("blue", || Ok(if_nametoindex("b1")?))?;
     let maps = Maps::open(&Pins::at(DEFAULT_BPFFS.as_ref()), 1)?;
     let mut ended = 0;
     for key in maps.drop_counts.keys() {
         let key = key?;
-        if key.ifindex == ifindex && key.reason & MULTICAST != 0 {
+        if key.ifindex == ifindex && key.reason & TO_GROUP != 0 {
             let cpus = maps.drop_counts.get(&key, 0)?;
             ended += cpus.iter().map(|count| count.packets).sum::<u64>();
         }
@@ -98,6 +98,28 @@ fn a_group_that_nobody_joined_is_no_loss_and_a_martian_is() {
         })?;
         ensure!(lost.len() == 1 && lost.values().sum::<u64>() == FRAMES, "{lost:?}");
         ensure!(ended(node)? >= FRAMES, "the multicast ended elsewhere");
+        Ok(())
+    });
+}
+
+/// Protocols that nobody here speaks: of spanning trees, LLDP, and none at all.
+#[test]
+fn what_nobody_here_speaks_is_a_loss_only_where_it_came_to_one() {
+    with_reasons(|node| {
+        let daemon = super::pair(node)?;
+        let (to, from) = (mac("blue", "b1")?, mac("red", "r1")?);
+        let tree = [[1, 0x80, 0xc2, 0, 0, 0].as_slice(), &from, &[0, 38, 0x42, 0x42, 3], &[0; 35]];
+        let lldp = [[1, 0x80, 0xc2, 0, 0, 0xe].as_slice(), &from, &[0x88, 0xcc], &[0; 46]];
+        let all = [[0xff; 6].as_slice(), &from, &[0x88, 0xb5], &[0; 46]];
+        let one = [to.as_slice(), &from, &[0x88, 0xb5], &[0; 46]];
+        let raw = node.within("red", || RawFrames::on("r1", Qdisc::Pass))?;
+        for _ in 0..FRAMES {
+            for frame in [tree.concat(), lldp.concat(), all.concat(), one.concat()] {
+                raw.send(&frame)?;
+            }
+        }
+        lose(node, &daemon, &[(RED, &[]), (BLUE, &[("unhandled_proto", FRAMES)])])?;
+        ensure!(ended(node)? >= 3 * FRAMES, "they ended elsewhere");
         Ok(())
     });
 }
