@@ -55,8 +55,8 @@ pub struct Event {
     pub comm: [u64; COMM / 8],
     /// One of [`kind`].
     pub kind: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Not zero where the packet had no Ethernet header: the frame begins with one that is made up.
+    pub bare: u32,
 }
 
 impl Event {
@@ -83,7 +83,7 @@ impl Event {
             pid: word(offset_of!(Self, pid)),
             comm: [long(offset_of!(Self, comm)), long(offset_of!(Self, comm) + 8)],
             kind: word(offset_of!(Self, kind)),
-            padding: 0,
+            bare: word(offset_of!(Self, bare)),
         }
     }
 }

@@ -34,7 +34,7 @@ static PLACES: Queue<u32> = Queue::with_max_entries(1, 0);
 #[map(name = "va_trace_over")]
 static OVER: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The ends that are looked at.
+/// Where packets may be lost: ends and bridges, and whether they are watched.
 #[map(name = "va_trace_ends")]
 static ENDS: HashMap<EndKey, u32> = HashMap::with_max_entries(8192, 1);
 
@@ -58,10 +58,11 @@ pub fn scratch(source: Source) -> Option<*mut u8> {
     Some(ROOM.get_ptr_mut(source as u32)?.cast())
 }
 
-/// Whether an end is looked at.
+/// Whether what is lost at an end or a bridge is to be shown; `None` where it is not known.
 #[inline(always)]
-pub fn is_watched(end: &EndKey) -> bool {
-    ENDS.get_ptr(end).is_some()
+pub fn is_watched(place: &EndKey) -> Option<bool> {
+    // SAFETY: a word that the agent has written before the program was loaded.
+    ENDS.get_ptr(place).map(|watched| unsafe { *watched } != 0)
 }
 
 /// Whether a packet that is freed like this, and came to a group or to all or not, has done its work.

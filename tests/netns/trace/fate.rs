@@ -1,12 +1,13 @@
 //! Packets that are dropped: why, and where.
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use veth_agent::preflight::Feature;
-use veth_tests::{Tracer, lacks, on_node, run, undisturbed};
+use veth_tests::{Node, Tracer, lacks, on_node, run, shell, undisturbed};
 
 use super::{cable, places, send, send_to_all, soon_full};
+use crate::fastpath::{Shape, make_pods};
 
 /// How many lines say each.
 fn count(lines: &[Value], what: &str) -> usize {
@@ -108,6 +109,59 @@ fn what_a_sender_hears_of_itself_is_not_told() {
             let places = places(&traced.json()?);
             ensure!(places.iter().all(|place| place == "blue/b1 out"), "{places:?}");
             ensure!(places.len() >= 10, "{places:?}");
+        }
+        Ok(())
+    });
+}
+
+/// A rule of the host's firewall that drops pings.
+fn drop_pings(hook: &str) -> Result<()> {
+    run("nft add table ip t")?;
+    run(&format!("nft add chain ip t c {{ type filter hook {hook} priority 0 ; }}"))?;
+    run("nft add rule ip t c icmp type echo-request drop").map(drop)
+}
+
+/// Pings once, which nobody answers, under a trace; where it saw what happen.
+fn dropped_pings(node: &Node, arguments: &str, target: &str) -> Result<Vec<String>> {
+    let tracer = Tracer::start(node, &format!("-o json {arguments} icmp"))?;
+    shell(&format!("nsenter --net=/run/netns/red ping -q -c 1 -W 0.1 {target}"))?;
+    Ok(places(&tracer.stop(node, Signal::SIGINT)?.json()?))
+}
+
+/// The kernel does not keep the port that a packet came by.
+#[test]
+fn what_is_lost_behind_a_bridge_is_told_at_the_bridge() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        make_pods(node, Shape::Bridged, "observe")?;
+        drop_pings("input")?;
+        let lost = "host/br0 netfilter_drop";
+        ensure!(dropped_pings(node, "--drops", "10.0.0.1")? == [lost]);
+        let way = dropped_pings(node, "--follow", "10.0.0.1")?;
+        ensure!(way == ["red/r1 out", "host/r0 in", lost], "{way:?}");
+        // Of other ports' packets nothing is known there.
+        ensure!(dropped_pings(node, "--drops -i r0", "10.0.0.1")?.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_lost_is_laid_to_the_same_end_whichever_are_watched() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        make_pods(node, Shape::Routed, "observe")?;
+        drop_pings("forward")?;
+        for (watched, wanted) in [
+            ("", vec!["host/r0 netfilter_drop"]),
+            ("-i r0", vec!["host/r0 netfilter_drop"]),
+            ("-i b0", vec![]),
+        ] {
+            let told = dropped_pings(node, &format!("--drops {watched}"), "10.0.0.3")?;
+            ensure!(told == wanted, "{watched:?}: {told:?}");
         }
         Ok(())
     });

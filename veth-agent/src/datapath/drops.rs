@@ -106,17 +106,18 @@ pub fn why_no_drops(pins: &Pins) -> Option<String> {
     })
 }
 
-/// What it takes for a trace to see what is dropped at these ends, where the kernel keeps what it does;
-/// `normal` are the ends of lives that are not drops.
+/// What it takes for a trace to see what is dropped at those of these places that are watched; `normal` are the
+/// ends of lives that are not drops.
 ///
 /// # Errors
 /// Why it cannot.
 pub fn drop_settings(
-    ends: impl Iterator<Item = EndId>,
+    places: impl Iterator<Item = (EndId, bool)>,
     normal: Vec<NormalEnd>,
 ) -> Result<DropSettings, DropsError> {
     Feature::DropReasons.require()?;
-    Ok(DropSettings { normal, ends: ends.map(EndKey::from).collect() })
+    let places = places.map(|(place, watched)| (EndKey::from(place), watched)).collect();
+    Ok(DropSettings { normal, places })
 }
 
 /// Where the kernel keeps what the programs read, as far as they can.

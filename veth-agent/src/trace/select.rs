@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::Direction;
 use crate::{
     datapath::HookName,
-    inventory::{Namespace, Snapshot},
+    inventory::{LinkKind, Namespace, Snapshot},
     types::EndId,
 };
 
@@ -70,6 +70,33 @@ pub fn select(
     let wanted: BTreeMap<_, _> =
         ends.into_iter().filter(chosen).map(|end| (end, hooks.clone())).collect();
     if wanted.is_empty() { Err(SelectError::Nothing) } else { Ok(wanted) }
+}
+
+/// Where packets may be lost: at ends, and at the bridges behind them, which leave no trace of the port that a packet
+/// came by. Watched are the chosen ends; with those of whole namespaces, their bridges, too.
+#[must_use]
+pub fn drop_places(
+    snapshot: &Snapshot,
+    selection: &Selection,
+    chosen: &BTreeMap<EndId, Vec<HookName>>,
+) -> BTreeMap<EndId, bool> {
+    let mut places = BTreeMap::new();
+    for end in snapshot.ends() {
+        let is_chosen = chosen.contains_key(&end);
+        places.insert(end, is_chosen);
+        if let Some(bridge) = bridge_of(snapshot, end) {
+            *places.entry(bridge).or_default() |= is_chosen && selection.interfaces.is_empty();
+        }
+    }
+    places
+}
+
+/// The bridge that an end is a port of.
+#[must_use]
+pub fn bridge_of(snapshot: &Snapshot, end: EndId) -> Option<EndId> {
+    let ifindex = snapshot.link(end)?.master?;
+    let bridge = EndId { netns: end.netns, ifindex };
+    (snapshot.link(bridge)?.kind == LinkKind::Bridge).then_some(bridge)
 }
 
 fn is_in(snapshot: &Snapshot, selection: &Selection, end: EndId) -> bool {

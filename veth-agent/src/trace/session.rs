@@ -14,7 +14,7 @@ use super::{
     EndName, SelectError, Selection,
     filter::{Filter, FilterError},
     follow::Cables,
-    select,
+    select::{bridge_of, drop_places, select},
 };
 use crate::{
     btf::Btf,
@@ -125,7 +125,7 @@ impl Session {
         plan: &Plan,
     ) -> Result<Self, StartError> {
         let mut wanted = select(snapshot, &plan.selection)?;
-        let Insight { offsets, names, drops, mut no_drops } = Insight::of(plan, &wanted)?;
+        let Insight { offsets, names, drops, mut no_drops } = Insight::of(plan, snapshot, &wanted)?;
         if plan.watch == Watch::Drops {
             wanted.values_mut().for_each(Vec::clear);
         }
@@ -243,7 +243,11 @@ struct Insight {
 
 impl Insight {
     /// Fails only where there would be nothing else to see.
-    fn of(plan: &Plan, wanted: &BTreeMap<EndId, Vec<HookName>>) -> Result<Self, DropsError> {
+    fn of(
+        plan: &Plan,
+        snapshot: &Snapshot,
+        wanted: &BTreeMap<EndId, Vec<HookName>>,
+    ) -> Result<Self, DropsError> {
         let drops_asked = plan.watch != Watch::Passing;
         if !drops_asked && !plan.processes {
             return Ok(Self::default());
@@ -256,7 +260,8 @@ impl Insight {
         }
         let seen = types.map_err(DropsError::from).and_then(|types| {
             let names = DropNames::of(&types);
-            let drops = datapath::drop_settings(wanted.keys().copied(), names.normal())?;
+            let places = drop_places(snapshot, &plan.selection, wanted);
+            let drops = datapath::drop_settings(places.into_iter(), names.normal())?;
             Ok((names, drops))
         });
         match seen {
@@ -295,7 +300,8 @@ fn ends(snapshot: &Snapshot) -> BTreeMap<EndId, Arc<EndInfo>> {
         let mtu = snapshot.link(end)?.mtu;
         Some((end, Arc::new(EndInfo { name: name(end)?, peer, peer_id, mtu })))
     };
-    snapshot.ends().filter_map(info).collect()
+    let bridges = snapshot.ends().filter_map(|end| bridge_of(snapshot, end));
+    snapshot.ends().chain(bridges).filter_map(info).collect()
 }
 
 /// How far `CLOCK_MONOTONIC` is behind the clock on the wall.

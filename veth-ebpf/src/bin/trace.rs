@@ -152,7 +152,7 @@ impl Sight for Passing<'_> {
             pid,
             comm,
             kind: self.kind,
-            padding: 0,
+            bare: 0,
         }
     }
 }

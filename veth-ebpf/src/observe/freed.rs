@@ -34,18 +34,21 @@ pub struct Wanted {
     pub now: u64,
 }
 
-/// Shows a packet that the kernel frees, where it was lost at an end that is watched.
+/// Shows a packet that the kernel frees, where it was lost at a place that is watched.
 #[inline(always)]
 pub fn freed(memory: &impl Memory, freed: Freed, wanted: &Wanted) {
     let mut room = MaybeUninit::<[u64; SKB_WORDS]>::uninit();
     let Some(words) = memory.words(freed.skb, &mut room) else { return };
     let skb = Skb { memory, words };
-    let mut end = EndKey::new(0, 0);
-    let known = attribute(&skb, |netns, ifindex| {
+    // Looked for among all that are known: what is lost elsewhere must not be laid to those that are watched.
+    let (mut end, mut watched) = (EndKey::new(0, 0), false);
+    attribute(&skb, |netns, ifindex| {
         end = EndKey::new(netns, ifindex);
-        is_watched(&end)
+        let known = is_watched(&end);
+        watched = known == Some(true);
+        known.is_some()
     });
-    if !known || is_normal(&freed, skb.is_to_group()) {
+    if !watched || is_normal(&freed, skb.is_to_group()) {
         return;
     }
     let remains = Remains::of(&skb);
@@ -92,7 +95,7 @@ impl<M: Memory> Sight for Lost<'_, M> {
             pid: 0,
             comm: Process::unknown().comm,
             kind: kind::DROP,
-            padding: 0,
+            bare: u32::from(self.remains.frame.bare.is_some()),
         }
     }
 }

@@ -57,8 +57,8 @@ pub struct TraceSettings {
 pub struct DropSettings {
     /// How packets end whose work is done.
     pub normal: Vec<NormalEnd>,
-    /// At which ends.
-    pub ends: Vec<EndKey>,
+    /// Where packets may be lost, and whether those are to be shown.
+    pub places: Vec<(EndKey, bool)>,
 }
 
 /// The maps of a trace, and what hears of drops.
@@ -172,7 +172,7 @@ impl Told {
             offsets: Field::ALL.map(offset),
             rings: cpus,
             places: settings.limit.unwrap_or(1),
-            ends: settings.drops.as_ref().map_or(1, |drops| drops.ends.len().max(1) as u32),
+            ends: settings.drops.as_ref().map_or(1, |drops| drops.places.len().max(1) as u32),
         }
     }
 
@@ -236,8 +236,8 @@ fn hear_of_drops(object: &mut Ebpf, drops: &DropSettings) -> Result<FdLink, Data
     let name = names::MAP_TRACE_ENDS;
     let ends = object.map_mut(name).ok_or(DatapathError::Missing(name))?;
     let mut ends: HashMap<_, EndKey, u32> = ends.try_into().map_err(map_failed(name))?;
-    for end in &drops.ends {
-        ends.insert(end, 0, 0).map_err(map_failed(name))?;
+    for (place, watched) in &drops.places {
+        ends.insert(place, u32::from(*watched), 0).map_err(map_failed(name))?;
     }
     let name = names::MAP_TRACE_NORMAL;
     let normal = object.map_mut(name).ok_or(DatapathError::Missing(name))?;
