@@ -4,6 +4,7 @@ mod ends;
 mod fate;
 mod filters;
 mod follow;
+mod leave;
 mod losses;
 mod mix;
 mod pcap;

@@ -6,7 +6,7 @@ use aya::programs::{
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
 };
 use clap::ValueEnum;
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use serde::Deserialize;
 use veth_common::{
     endpoint::EndKey,
@@ -205,19 +205,21 @@ fn add_qdisc(
     }
 }
 
-/// Deletes our filter, inside its namespace.
+/// Deletes our filter, inside its namespace, whatever the interface is called by now.
 ///
 /// # Errors
 /// What the kernel said; a filter that is gone already is fine.
 pub fn delete_filter(
-    name: &str,
+    ifindex: IfIndex,
     hook: HookName,
     priority: u16,
     handle: u32,
 ) -> Result<(), AttachCause> {
     use aya::programs::Link as _;
 
-    match filter_link(name, hook, priority, handle)?.detach().map_err(AttachCause::from) {
+    let Ok(name) = if_indextoname(ifindex.0) else { return Ok(()) };
+    let name = name.to_string_lossy();
+    match filter_link(&name, hook, priority, handle)?.detach().map_err(AttachCause::from) {
         Err(AttachCause::Gone) => Ok(()),
         other => other,
     }

@@ -192,7 +192,7 @@ fn remove_filters(
         let journal = maps.journal.get(&EndKey::from(*end), 0).unwrap_or_default();
         let added_qdisc = journal.flags & QDISC_ADDED != 0;
         let removed = netns::within_known(&netns.path, netns.cookie, || {
-            remove_hooks(&link.name, hooks)?;
+            remove_hooks(end.ifindex, hooks)?;
             if added_qdisc {
                 qdisc::remove(end.ifindex).map_err(|cause| (HookName::Ingress, cause))
             } else {
@@ -209,10 +209,11 @@ fn remove_filters(
     errors
 }
 
-fn remove_hooks(name: &str, hooks: EndHooks) -> Result<(), (HookName, AttachCause)> {
+fn remove_hooks(ifindex: IfIndex, hooks: EndHooks) -> Result<(), (HookName, AttachCause)> {
     for hook in HookName::BOTH {
         if let Some(Method::Clsact { priority, handle }) = hooks.get(hook).map(|hook| hook.method) {
-            attach::delete_filter(name, hook, priority, handle).map_err(|cause| (hook, cause))?;
+            attach::delete_filter(ifindex, hook, priority, handle)
+                .map_err(|cause| (hook, cause))?;
         }
     }
     Ok(())
@@ -229,7 +230,7 @@ fn remove_traces(pins: &Pins, snapshot: &Snapshot) -> Result<Vec<AttachError>, D
     for netns in snapshot.namespaces.values() {
         let removed = netns::within_known(&netns.path, netns.cookie, || {
             let each = netns.links.iter().map(|(ifindex, link)| {
-                remove_traces_of(*ifindex, &link.name).map_err(|cause| (link.name.clone(), cause))
+                remove_traces_of(*ifindex).map_err(|cause| (link.name.clone(), cause))
             });
             each.filter_map(Result::err).collect::<Vec<_>>()
         });
@@ -242,7 +243,7 @@ fn remove_traces(pins: &Pins, snapshot: &Snapshot) -> Result<Vec<AttachError>, D
     Ok(errors)
 }
 
-fn remove_traces_of(ifindex: IfIndex, name: &str) -> Result<(), (HookName, AttachCause)> {
+fn remove_traces_of(ifindex: IfIndex) -> Result<(), (HookName, AttachCause)> {
     let mut owns_qdisc = false;
     for hook in HookName::BOTH {
         let failed = |cause| (hook, cause);
@@ -252,7 +253,7 @@ fn remove_traces_of(ifindex: IfIndex, name: &str) -> Result<(), (HookName, Attac
         let filters = filters.map_err(|error| failed(AttachCause::from(error)))?;
         for filter in filters.iter().filter(|filter| filter.is_of_trace) {
             owns_qdisc |= filter.handle & qdisc::OURS != 0;
-            attach::delete_filter(name, hook, filter.priority, filter.handle).map_err(failed)?;
+            attach::delete_filter(ifindex, hook, filter.priority, filter.handle).map_err(failed)?;
         }
     }
     if owns_qdisc {

@@ -17,7 +17,7 @@ use super::{
     qdisc::{self, Qdisc},
 };
 use crate::{
-    inventory::{Namespace, Snapshot},
+    inventory::{self, Depth, Namespace, Snapshot},
     netlink, netns,
     types::{EndId, IfIndex, NetnsCookie},
 };
@@ -48,7 +48,6 @@ pub struct TraceLinks {
 /// A program below a `clsact` qdisc.
 struct Filter {
     ifindex: IfIndex,
-    name: String,
     hook: HookName,
     priority: u16,
     handle: u32,
@@ -79,15 +78,29 @@ impl TraceLinks {
         for (netns, filters) in self.filters.drain(..) {
             // Others must not find a qdisc that goes the next moment.
             let _lock = Lock::acquire(&self.pins);
-            let removed = netns::within_known(&netns.path, netns.cookie, || {
-                // The qdisc goes with the filter that came first, when it is the last.
-                filters.iter().rev().try_for_each(Filter::remove)
-            });
-            if let Ok(Err(error)) = removed {
+            // The qdisc goes with the filter that came first, when it is the last.
+            let remove = || filters.iter().rev().try_for_each(Filter::remove);
+            if let Err(error) = within_wherever(&netns, remove) {
                 tracing::warn!(netns = %netns.path.display(), %error, "filters of this trace are left behind");
             }
         }
         self.running = None;
+    }
+}
+
+/// Visits a namespace whose name may be gone while a process still lives in it.
+fn within_wherever(
+    netns: &Namespace,
+    visit: impl Fn() -> Result<(), AttachCause> + Send + Copy,
+) -> Result<(), AttachCause> {
+    if let Ok(visited) = netns::within_known(&netns.path, netns.cookie, visit) {
+        return visited;
+    }
+    let Ok(now) = inventory::snapshot(Depth::Links) else { return Ok(()) };
+    match now.namespaces.get(&netns.cookie) {
+        Some(found) => netns::within_known(&found.path, found.cookie, visit)?,
+        // With its filters.
+        None => Ok(()),
     }
 }
 
@@ -216,11 +229,11 @@ impl Visit<'_> {
         if !place.qdisc.is_there {
             qdisc_add_clsact(&done.name).map_err(aya::programs::ProgramError::TcError)?;
         }
-        let (ifindex, name, priority) = (done.end.ifindex, done.name.clone(), place.priority);
+        let (ifindex, priority) = (done.end.ifindex, place.priority);
         let Qdisc { is_there, is_ours } = place.qdisc;
         let owns_qdisc = !is_there || is_ours || agent_added_qdisc(self.pins, done.end);
         let handle = handle(owns_qdisc);
-        let filter = Filter { ifindex, name, hook, priority, handle, owns_qdisc };
+        let filter = Filter { ifindex, hook, priority, handle, owns_qdisc };
         if let Err(cause) = attach::add_filter(program, &done.name, hook, priority, handle) {
             filter.remove_qdisc()?;
             return Err(cause);
@@ -289,7 +302,7 @@ const HANDLES: u32 = 1 << 30;
 impl Filter {
     /// Deletes it, inside its namespace.
     fn remove(&self) -> Result<(), AttachCause> {
-        match attach::delete_filter(&self.name, self.hook, self.priority, self.handle) {
+        match attach::delete_filter(self.ifindex, self.hook, self.priority, self.handle) {
             Ok(()) | Err(AttachCause::Gone) => self.remove_qdisc(),
             other => other,
         }
