@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use veth_agent::preflight::Feature;
-use veth_tests::{Tracer, lacks, on_node, run, undisturbed};
+use veth_tests::{Node, Tracer, lacks, on_node, run, undisturbed};
 
 use super::{cable, places, send, soon_full};
 use crate::fastpath::{By, Shape, audited, fast_by, in_red, make_pods, pods_by};
@@ -106,8 +106,20 @@ fn the_fast_path_shows() {
         let ways = ways(&traced.json()?)?;
         let hopped = ["red/r1 out pass", "host/r0 in redirect", "blue/b1 in -"];
         ensure!(count(&ways, &hopped) == 3 && ways.len() == 3, "{ways:?}");
-        Ok(())
+        unknown_where_nobody_looks(node)
     });
+}
+
+/// Where nobody looks whether a packet leaves by the near end, the fast path and the stack's look the same.
+fn unknown_where_nobody_looks(node: &Node) -> Result<()> {
+    let incoming = ["host/r0 in -", "blue/b1 in -"];
+    for asked in ["--dir in", "-i r0 -i b1"] {
+        let tracer = Tracer::start(node, &format!("{asked} --follow -o json icmp[0]=8"))?;
+        in_red("ping -q -c 2 -i 0.1 10.0.0.3")?;
+        let ways = ways(&tracer.stop(node, Signal::SIGINT)?.json()?)?;
+        ensure!(count(&ways, &incoming) == 2 && ways.len() == 2, "{asked}: {ways:?}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -139,17 +139,17 @@ impl Cables {
     }
 
     /// What a later hop tells of an earlier one. A packet that comes in at one end, and then at the far end of
-    /// another cable, without having left by the near one, was redirected.
-    fn verdict(&self, (end, kind): Place, next: Option<Place>) -> Option<Verdict> {
+    /// a cable, without having left by the near one, was redirected: where nobody looks at the near one, nobody knows.
+    fn verdict(&self, (_, kind): Place, next: Option<Place>) -> Option<Verdict> {
         if kind == kind::DROP {
             return Some(Verdict::Drop);
         }
         let (next_end, next_kind) = next?;
-        let near = self.peers.get(&next_end);
-        let jumped = kind == kind::IN
-            && next_kind == kind::IN
-            && near.is_some_and(|near| *near != end && self.seen_leaving.contains(near));
-        Some(if jumped { Verdict::Redirect } else { Verdict::Pass })
+        if (kind, next_kind) != (kind::IN, kind::IN) {
+            return Some(Verdict::Pass);
+        }
+        let near = self.peers.get(&next_end)?;
+        self.seen_leaving.contains(near).then_some(Verdict::Redirect)
     }
 }
 
