@@ -106,7 +106,8 @@ fn the_fast_path_shows() {
         let ways = ways(&traced.json()?)?;
         let hopped = ["red/r1 out pass", "host/r0 in redirect", "blue/b1 in -"];
         ensure!(count(&ways, &hopped) == 3 && ways.len() == 3, "{ways:?}");
-        unknown_where_nobody_looks(node)
+        unknown_where_nobody_looks(node)?;
+        people_read_redirect(node)
     });
 }
 
@@ -119,6 +120,18 @@ fn unknown_where_nobody_looks(node: &Node) -> Result<()> {
         let ways = ways(&tracer.stop(node, Signal::SIGINT)?.json()?)?;
         ensure!(count(&ways, &incoming) == 2 && ways.len() == 2, "{asked}: {ways:?}");
     }
+    Ok(())
+}
+
+/// At the hop that it is of.
+fn people_read_redirect(node: &Node) -> Result<()> {
+    let tracer = Tracer::start(node, "--follow icmp[0]=8")?;
+    in_red("ping -q -c 1 10.0.0.3")?;
+    let text = String::from_utf8(tracer.stop(node, Signal::SIGINT)?.out)?;
+    let later = text.lines().filter_map(|line| Some(line.split_once(" us ")?.1));
+    let hops: Vec<_> =
+        later.map(|hop| hop.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    ensure!(hops == ["host/r0 in #1 redirect", "blue/b1 in #1"], "{text}");
     Ok(())
 }
 

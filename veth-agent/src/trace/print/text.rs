@@ -89,6 +89,9 @@ impl Text {
             let names = self.names.as_ref();
             write!(out, "{}", Summary { packet, length: sighting.length, wide, names })?;
             trailer(sighting, wide, out)?;
+        } else if sighting.verdict == Some(Verdict::Redirect) {
+            // That it passed goes without saying: there is a next line.
+            out.extend(b" redirect");
         }
         if wide {
             context(sighting, packet, out)?;
@@ -217,6 +220,24 @@ mod tests {
         assert!(line.contains(" orange/tap1 in  IP "), "{line}");
         let wide = lines(Detail::Wide, false, &[passed]);
         assert!(wide.ends_with(", length 64, 3 segments of 1448, redirect, ttl 64\n"), "{wide}");
+    }
+
+    #[test]
+    fn a_later_hop_tells_only_what_is_out_of_the_ordinary() {
+        let (end, ping) = (sample::end("tap1"), ping());
+        let hop = |verdict| Sighting {
+            packet_id: Some(3),
+            since: Some(std::time::Duration::from_nanos(4807)),
+            direction: Some(Direction::In),
+            verdict: Some(verdict),
+            ..sample::outgoing(&end, &ping)
+        };
+        let hops = [hop(Verdict::Redirect), hop(Verdict::Pass)];
+        let expected = "         +4.807 us orange/tap1 in  #3 redirect\n\
+                        \x20        +4.807 us orange/tap1 in  #3\n";
+        assert_eq!(lines(Detail::Compact, false, &hops), expected);
+        let wide = lines(Detail::Wide, false, &hops);
+        assert_eq!(wide.matches("redirect").count(), 1, "{wide}");
     }
 
     #[test]
