@@ -154,3 +154,29 @@ fn people_read_a_line_a_hop() {
         Ok(())
     });
 }
+
+/// A packet that is dropped has ended at once, others when nothing more has been seen of them for a while.
+#[test]
+fn what_ends_early_waits_for_what_came_before() {
+    on_node(|node| {
+        cable(node)?;
+        let file = node.scratch().join("follow.pcapng");
+        let into_file = Tracer::start(node, &format!("--follow -w {}", file.display()))?;
+        let lines = Tracer::start(node, "--follow -o json")?;
+        for _ in 0..3 {
+            run("nsenter --net=/run/netns/red ping -q -c 1 10.0.0.2")?;
+            send(node, 5001, 2, 100)?;
+        }
+        let traced = [into_file, lines].map(|tracer| tracer.stop(node, Signal::SIGINT));
+        let [written, printed] = traced;
+        let totals = written?.totals()?;
+        let read = run(&format!("tcpdump -Z root -n -tt --nano -r {}", file.display()))?.stdout;
+        let times: Vec<_> = read.lines().filter_map(|line| line.split(' ').next()).collect();
+        ensure!(times.is_sorted(), "{read}");
+        ensure!(times.len() as u64 == totals.matched, "{} of {totals:?}", times.len());
+        let lines = printed?.json()?;
+        let packets: Vec<_> = lines.iter().map(|line| line["packet_id"].as_u64()).collect();
+        ensure!(packets.is_sorted() && lines.len() as u64 == totals.matched, "{lines:?}");
+        Ok(())
+    });
+}

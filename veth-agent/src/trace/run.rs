@@ -20,7 +20,7 @@ use veth_common::trace::Seen;
 use super::{
     Describe, Printer, Session, Sighting,
     describe::Step,
-    follow::{Follower, Hop, Way},
+    follow::{Follower, Hop},
 };
 use crate::collect::{self, Captured};
 
@@ -98,7 +98,7 @@ pub fn run(
     out: &mut impl Write,
     until: &mut Until,
 ) -> Result<Totals, TraceError> {
-    let follower = follow.then(|| Follower::new(session.cables()));
+    let follower = follow.then(|| Follower::new(session.cables(), printer.order()));
     let totals = Totals::default();
     let mut output = Output { describe, follower, printer, out, totals, closed: false };
     output.begin(session)?;
@@ -167,23 +167,21 @@ impl<W: Write> Output<'_, W> {
         };
         captured.into_iter().for_each(|captured| follower.add(captured));
         let arrived = follower.arrived(collect::monotonic());
-        self.ways(session, arrived)
+        self.hops(session, arrived)
     }
 
     fn finish(&mut self, session: &Session) -> Result<(), TraceError> {
         let left = self.follower.as_mut().map(Follower::finish).unwrap_or_default();
-        self.ways(session, left)
+        self.hops(session, left)
     }
 
-    fn ways(&mut self, session: &Session, ways: Vec<Way>) -> Result<(), TraceError> {
-        if ways.is_empty() {
+    fn hops(&mut self, session: &Session, hops: Vec<Hop>) -> Result<(), TraceError> {
+        if hops.is_empty() {
             return Ok(());
         }
-        for Way { packet, hops } in ways {
-            for Hop { captured, since, verdict } in hops {
-                let step = Step { packet_id: Some(packet), since, verdict };
-                self.show(session, &captured, step)?;
-            }
+        for Hop { packet, captured, since, verdict } in hops {
+            let step = Step { packet_id: Some(packet), since, verdict };
+            self.show(session, &captured, step)?;
         }
         self.flush()
     }

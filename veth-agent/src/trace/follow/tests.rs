@@ -37,14 +37,31 @@ fn seen(packet: u64, micros: u64, (end, kind): Place, frame: Vec<u8>) -> Capture
     Captured { event, frame }
 }
 
-fn follow(all: Vec<Captured>) -> Vec<Way> {
-    let mut follower = Follower::new(cables());
+/// The ways of all packets, one after the other.
+fn follow(all: Vec<Captured>) -> Vec<Vec<Hop>> {
+    let mut follower = Follower::new(cables(), Order::Packets);
     all.into_iter().for_each(|captured| follower.add(captured));
-    follower.finish()
+    ways(follower.finish())
 }
 
-fn verdicts(way: &Way) -> Vec<Option<Verdict>> {
-    way.hops.iter().map(|hop| hop.verdict).collect()
+fn ways(hops: Vec<Hop>) -> Vec<Vec<Hop>> {
+    let mut ways: Vec<Vec<Hop>> = Vec::new();
+    for hop in hops {
+        match ways.last_mut().filter(|way| way[0].packet == hop.packet) {
+            Some(way) => way.push(hop),
+            None => ways.push(vec![hop]),
+        }
+    }
+    ways
+}
+
+fn verdicts(way: &[Hop]) -> Vec<Option<Verdict>> {
+    way.iter().map(|hop| hop.verdict).collect()
+}
+
+/// Packet and microsecond of each.
+fn order(hops: &[Hop]) -> Vec<(u64, u64)> {
+    hops.iter().map(|hop| (hop.packet, hop.captured.event.time / 1000)).collect()
 }
 
 #[test]
@@ -56,10 +73,10 @@ fn a_packet_keeps_its_number_from_pod_to_pod() {
         hops.map(|(at, (place, ttl))| seen(7, at as u64 * 5, *place, frame(1, ttl))).collect();
     all.insert(2, seen(8, 6, (POD_B, kind::OUT), frame(2, 64)));
     let ways = follow(all);
-    assert_eq!(ways.iter().map(|way| way.hops.len()).collect::<Vec<_>>(), [4, 1]);
+    assert_eq!(ways.iter().map(Vec::len).collect::<Vec<_>>(), [4, 1]);
     let pass = Some(Verdict::Pass);
     assert_eq!(verdicts(&ways[0]), [pass, pass, pass, None]);
-    let since: Vec<_> = ways[0].hops.iter().map(|hop| hop.since).collect();
+    let since: Vec<_> = ways[0].iter().map(|hop| hop.since).collect();
     let step = Some(Duration::from_micros(5));
     assert_eq!(since, [None, step, step, step]);
 }
@@ -78,9 +95,9 @@ fn where_nobody_looks_at_the_near_end_nobody_knows() {
     let half_seen = Cables { peers: BTreeMap::new(), ..cables() };
     let way = [(POD_A, kind::OUT), (NEAR_A, kind::IN), (POD_B, kind::IN)];
     for cables in [blind, half_seen] {
-        let mut follower = Follower::new(cables);
+        let mut follower = Follower::new(cables, Order::Packets);
         way.iter().for_each(|place| follower.add(seen(7, 0, *place, frame(1, 64))));
-        assert_eq!(verdicts(&follower.finish()[0]), [Some(Verdict::Pass), None, None]);
+        assert_eq!(verdicts(&follower.finish()), [Some(Verdict::Pass), None, None]);
     }
 }
 
@@ -93,7 +110,7 @@ fn a_drop_ends_it_even_where_nothing_is_left_of_the_packet() {
     ];
     let ways = follow(all);
     assert_eq!(verdicts(&ways[0]), [Some(Verdict::Pass), Some(Verdict::Drop)]);
-    assert_eq!(ways[1].hops.len(), 1);
+    assert_eq!(ways[1].len(), 1);
 }
 
 #[test]
@@ -112,9 +129,66 @@ fn the_same_place_is_not_the_same_packet() {
 
 #[test]
 fn what_is_quiet_has_arrived() {
-    let mut follower = Follower::new(cables());
+    let mut follower = Follower::new(cables(), Order::Packets);
     follower.add(seen(7, 1000, (POD_A, kind::OUT), frame(1, 64)));
     assert_eq!(follower.arrived(Duration::from_millis(100)).len(), 0);
     assert_eq!(follower.arrived(Duration::from_millis(101)).len(), 1);
     assert_eq!(follower.finish().len(), 0);
+}
+
+/// The second packet drops while the first is still on its way, and the third is at its place.
+fn overtaken() -> [Captured; 5] {
+    [
+        seen(7, 10, (POD_A, kind::OUT), frame(1, 64)),
+        seen(8, 20, (POD_B, kind::OUT), frame(2, 64)),
+        seen(8, 30, (NEAR_B, kind::DROP), Vec::new()),
+        seen(8, 40, (POD_B, kind::OUT), frame(3, 64)),
+        seen(7, 50, (NEAR_A, kind::IN), frame(1, 64)),
+    ]
+}
+
+#[test]
+fn what_has_arrived_waits_for_what_was_seen_before_it() {
+    let mut follower = Follower::new(cables(), Order::Packets);
+    overtaken().into_iter().for_each(|captured| follower.add(captured));
+    assert_eq!(order(&follower.arrived(Duration::from_millis(50))), []);
+    follower.add(seen(7, 60, (POD_A, kind::OUT), frame(4, 64)));
+    let arrived = order(&follower.arrived(Duration::from_millis(50)));
+    assert_eq!(arrived, [(1, 10), (1, 50), (2, 20), (2, 30)]);
+    assert_eq!(order(&follower.finish()), [(3, 40), (4, 60)]);
+}
+
+#[test]
+fn a_file_has_its_packets_in_the_order_of_their_times() {
+    let mut follower = Follower::new(cables(), Order::Times);
+    overtaken().into_iter().for_each(|captured| follower.add(captured));
+    follower.add(seen(7, 60, (POD_A, kind::OUT), frame(4, 64)));
+    // The third packet is still on its way, and nothing that is later than its first hop comes before that.
+    let arrived = order(&follower.arrived(Duration::from_millis(50)));
+    assert_eq!(arrived, [(1, 10), (2, 20), (2, 30)]);
+    assert_eq!(order(&follower.finish()), [(3, 40), (1, 50), (4, 60)]);
+}
+
+#[test]
+fn a_flood_takes_no_more_room_than_there_is() {
+    for out in [Order::Packets, Order::Times] {
+        let mut follower = Follower { most: 10_000, ..Follower::new(cables(), out) };
+        let mut came_out = Vec::new();
+        // All are at their first hop together, and then all come further.
+        for place in [(POD_A, kind::OUT), (NEAR_A, kind::IN)] {
+            for packet in 0..1000 {
+                let time = if place.1 == kind::OUT { packet } else { 1000 + packet };
+                follower.add(seen(packet, time, place, frame(1, 64)));
+                came_out.extend(follower.arrived(Duration::ZERO));
+                assert!(follower.kept <= 10_000, "{} bytes", follower.kept);
+            }
+        }
+        came_out.extend(follower.finish());
+        assert_eq!((came_out.len(), follower.kept), (2000, 0), "each comes out once");
+        assert!(follower.underway.is_empty());
+        match out {
+            Order::Packets => assert!(came_out.is_sorted_by_key(|hop| hop.packet)),
+            Order::Times => assert!(came_out.is_sorted_by_key(|hop| time(&hop.captured))),
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub use self::{
     pcapng::PcapNg,
     text::{Detail, Text},
 };
-use super::{EndName, Sighting, Verdict, decode::decode};
+use super::{EndName, Sighting, Verdict, decode::decode, follow::Order};
 
 /// Writes sightings in one of the formats, each with a single write, so that a reader at the other end of a pipe
 /// never sees a part of one.
@@ -51,6 +51,15 @@ impl Printer {
     #[must_use]
     pub const fn pcapng(file: PcapNg) -> Self {
         Self { format: Format::PcapNg(file), buffer: Vec::new() }
+    }
+
+    /// In which order it takes the hops of packets that are followed: people read way by way, and a file whose times
+    /// go back is none that its readers expect.
+    pub(super) const fn order(&self) -> Order {
+        match self.format {
+            Format::Text(_) | Format::Json => Order::Packets,
+            Format::PcapNg(_) => Order::Times,
+        }
     }
 
     /// Writes what stands before the first packet of these ends: without packets, too, a capture file is one.
