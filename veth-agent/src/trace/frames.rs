@@ -27,6 +27,11 @@ pub const AUTHENTICATION: u8 = 51;
 pub const ICMPV6: u8 = 58;
 pub const DESTINATION: u8 = 60;
 
+/// Classes of DNS.
+pub const IN: u16 = 1;
+pub const CHAOS: u16 = 3;
+pub const ANY: u16 = 255;
+
 /// Ethernet II.
 pub fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     tagged(&[], ethertype, payload)
@@ -142,14 +147,24 @@ pub fn name(labels: &[&[u8]]) -> Vec<u8> {
 
 /// A question of class IN.
 pub fn question(labels: &[&[u8]], kind: u16) -> Vec<u8> {
-    [name(labels), kind.to_be_bytes().to_vec(), vec![0, 1]].concat()
+    question_of(IN, labels, kind)
+}
+
+/// A question of a class.
+pub fn question_of(class: u16, labels: &[&[u8]], kind: u16) -> Vec<u8> {
+    [name(labels), [kind, class].map(u16::to_be_bytes).concat()].concat()
 }
 
 /// An answer of class IN about the first name of the message, good for a minute.
 pub fn answer(kind: u16, data: &[u8]) -> Vec<u8> {
+    answer_of(IN, kind, data)
+}
+
+/// An answer of a class.
+pub fn answer_of(class: u16, kind: u16, data: &[u8]) -> Vec<u8> {
     let mut record = vec![0xc0, 12];
-    record.extend(kind.to_be_bytes());
-    record.extend([0, 1, 0, 0, 0, 60]);
+    record.extend([kind, class].map(u16::to_be_bytes).concat());
+    record.extend([0, 0, 0, 60]);
     record.extend((data.len() as u16).to_be_bytes());
     record.extend(data);
     record
@@ -162,7 +177,7 @@ pub fn query(labels: &[&[u8]], kind: u16) -> Vec<u8> {
 
 /// One frame of each kind.
 pub fn all() -> Vec<(&'static str, Vec<u8>)> {
-    [link_and_arp(), over_ipv4(), over_ipv6(), names(), damaged()].concat()
+    [link_and_arp(), over_ipv4(), over_ipv6(), names(), flags(), damaged()].concat()
 }
 
 fn link_and_arp() -> Vec<(&'static str, Vec<u8>)> {
@@ -266,6 +281,34 @@ fn names() -> Vec<(&'static str, Vec<u8>)> {
         ("response", v4(&udp((53, 40000), &dns(0x8180, [1, 2, 0, 0], &answers)))),
         ("response-none", v4(&udp((53, 40000), &nothing))),
         ("response-hostile", v4(&udp((53, 40000), &dns(0x8180, [1, 1, 0, 0], &reverse)))),
+    ]
+}
+
+/// Messages of DNS that are no plain questions and answers.
+fn flags() -> Vec<(&'static str, Vec<u8>)> {
+    let over = |ports, message: &[u8]| ethernet(IPV4, &ipv4(UDP, &udp(ports, message)));
+    let query = |flags, counts, records: &[Vec<u8>]| {
+        over((40000, 53), &dns(flags, counts, &records.concat()))
+    };
+    let response = |flags, counts, records: &[Vec<u8>]| {
+        over((53, 40000), &dns(flags, counts, &records.concat()))
+    };
+    let asked = |kind| question(&[b"www", b"example", b"org"], kind);
+    let version = || question_of(CHAOS, &[b"version", b"bind"], 16);
+    let edns = [&[0, 0, 41, 4, 0xd0][..], &[0; 6]].concat();
+    let (condition, added) = (answer_of(ANY, 255, &[]), answer(1, &[192, 0, 2, 1]));
+    vec![
+        ("query-edns", query(0x0130, [1, 0, 0, 1], &[asked(1), edns])),
+        ("query-truncated", query(0x0300, [1, 0, 0, 0], &[asked(1)])),
+        ("query-chaos", query(0x0100, [1, 0, 0, 0], &[version()])),
+        ("notify", query(0x2100, [1, 0, 0, 0], &[asked(6)])),
+        ("update", query(0x2800, [1, 1, 1, 0], &[asked(6), condition, added])),
+        ("update-refused", response(0xa80a, [1, 0, 0, 0], &[asked(6)])),
+        ("response-flags", response(0x87a0, [1, 0, 0, 0], &[asked(1)])),
+        (
+            "response-chaos",
+            response(0x8500, [1, 1, 0, 0], &[version(), answer_of(CHAOS, 16, b"\x05hello")]),
+        ),
     ]
 }
 

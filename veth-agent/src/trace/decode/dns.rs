@@ -1,13 +1,16 @@
 //! DNS: what is asked, and what is answered.
 
+mod flags;
+
 use std::{
     fmt::Write as _,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
 use serde::Serialize;
-use simple_dns::{Name, QCLASS, QTYPE, ResourceRecord, TYPE, rdata::RData};
+use simple_dns::{CLASS, Name, QCLASS, QTYPE, ResourceRecord, TYPE, rdata::RData};
 
+pub use self::flags::DnsFlags;
 use super::{Fault, part::Part};
 
 /// Of servers.
@@ -29,12 +32,9 @@ const UNUSED: u16 = 1 << 6;
 pub struct Dns {
     /// The same in query and response.
     pub id: u16,
-    /// Whether it is a response.
-    pub response: bool,
-    /// Whether the sender of a query wants the server to ask others.
-    pub recursion_desired: bool,
-    /// 0 is success.
-    pub rcode: u8,
+    /// What kind of message it is, and how it went.
+    #[serde(flatten)]
+    pub flags: DnsFlags,
     /// What is asked: at most four.
     pub questions: Vec<DnsQuestion>,
     /// The first answers: at most four.
@@ -52,6 +52,9 @@ pub struct DnsQuestion {
     /// `A`, `AAAA` and so on.
     #[serde(rename = "type")]
     pub kind: String,
+    /// `CHAOS` and so on; `None` is the Internet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
 }
 
 /// An answer.
@@ -62,6 +65,9 @@ pub struct DnsAnswer {
     /// `A`, `AAAA` and so on.
     #[serde(rename = "type")]
     pub kind: String,
+    /// `CHAOS` and so on; `None` is the Internet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// An address or a name, of types that have one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
@@ -74,9 +80,7 @@ pub fn read(part: Part<'_>) -> Result<(Dns, Option<Fault>), Fault> {
     let count = |pair| u16::from_be_bytes(pair);
     let mut dns = Dns {
         id: u16::from_be_bytes([a, b]),
-        response: flags >> 15 == 1,
-        recursion_desired: flags >> 8 & 1 == 1,
-        rcode: d & 0xf,
+        flags: DnsFlags(flags),
         questions: Vec::new(),
         answers: Vec::new(),
         counts: [count([g, h]), count([i, j]), count([k, l])],
@@ -91,7 +95,7 @@ pub fn read(part: Part<'_>) -> Result<(Dns, Option<Fault>), Fault> {
 /// The crate reads a message as a whole or not at all, so it gets a copy whose header promises fewer.
 fn records(message: &[u8], flags: u16, wanted: (u16, u16), dns: &mut Dns) -> (u16, u16) {
     let mut copy = message.get(..MAX_MESSAGE).unwrap_or(message).to_vec();
-    let kinds = known_questions(&mut copy, wanted.0);
+    let (asked, answered) = known_fields(&mut copy, wanted);
     let fewer_answers = (0..=wanted.1).rev().map(|answers| (wanted.0, answers));
     let fewer_questions = (0..wanted.0).rev().map(|questions| (questions, 0));
     for (questions, answers) in fewer_answers.chain(fewer_questions) {
@@ -100,9 +104,10 @@ fn records(message: &[u8], flags: u16, wanted: (u16, u16), dns: &mut Dns) -> (u1
         if let Ok(packet) = simple_dns::Packet::parse(&copy)
             && names(&packet).all(|name| is_sent(name, &copy, message))
         {
-            let asked = packet.questions.iter().zip(&kinds);
-            dns.questions = asked.map(|(asked, kind)| question(asked, *kind)).collect();
-            dns.answers = packet.answers.iter().map(answer).collect();
+            let asked = packet.questions.iter().zip(&asked);
+            dns.questions = asked.map(|(asked, fields)| question(asked, *fields)).collect();
+            let answered = packet.answers.iter().zip(&answered);
+            dns.answers = answered.map(|(record, fields)| answer(record, *fields)).collect();
             return (questions, answers);
         }
     }
@@ -126,27 +131,48 @@ fn names<'a>(packet: &'a simple_dns::Packet<'a>) -> impl Iterator<Item = &'a Nam
     asked.chain(owners).chain(packet.answers.iter().filter_map(|record| target(&record.rdata)))
 }
 
-/// Which types are asked for. Those and the classes that the crate does not know, and for which it would refuse the
+/// What stands behind a name.
+#[derive(Clone, Copy)]
+struct Fields {
+    kind: u16,
+    class: u16,
+}
+
+/// Types and classes of questions and answers. Those that the crate does not know, and for which it would refuse the
 /// message, it gets as A and IN.
-fn known_questions(message: &mut [u8], wanted: u16) -> Vec<u16> {
-    let mut kinds = Vec::new();
+fn known_fields(message: &mut [u8], wanted: (u16, u16)) -> (Vec<Fields>, Vec<Fields>) {
     let mut begin = HEADER;
-    for _ in 0..wanted {
-        let Some(end) = name_end(message, begin) else { break };
-        let field = message.get_mut(end..).and_then(<[u8]>::first_chunk_mut);
-        let Some([a, b, c, d]) = field else { break };
-        let kind = u16::from_be_bytes([*a, *b]);
-        if QTYPE::try_from(kind).is_err() {
-            (*a, *b) = (0, 1);
-        }
-        // The first bit is multicast DNS's own.
-        if QCLASS::try_from(u16::from_be_bytes([*c & 0x7f, *d])).is_err() {
+    let mut next = |is_answer| known_next(message, &mut begin, is_answer);
+    let asked: Vec<_> = (0..wanted.0).map_while(|_| next(false)).collect();
+    let all = asked.len() == usize::from(wanted.0);
+    let answered = (0..wanted.1).filter(|_| all).map_while(|_| next(true)).collect();
+    (asked, answered)
+}
+
+/// The fields of the question or answer at `begin`, which is then that of the next.
+fn known_next(message: &mut [u8], begin: &mut usize, is_answer: bool) -> Option<Fields> {
+    let end = name_end(message, *begin)?;
+    let [a, b, c, d] = message.get_mut(end..)?.first_chunk_mut()?;
+    let fields = Fields { kind: u16::from_be_bytes([*a, *b]), class: u16::from_be_bytes([*c, *d]) };
+    // The first bit is multicast DNS's own.
+    let class = fields.class & 0x7fff;
+    if is_answer {
+        // Any type is known there.
+        if CLASS::try_from(class).is_err() {
             (*c, *d) = (0, 1);
         }
-        kinds.push(kind);
-        begin = end + 4;
+        let length = message.get(end + 8..)?.first_chunk()?;
+        *begin = end + 10 + usize::from(u16::from_be_bytes(*length));
+        return Some(fields);
     }
-    kinds
+    if QTYPE::try_from(fields.kind).is_err() {
+        (*a, *b) = (0, 1);
+    }
+    if QCLASS::try_from(class).is_err() {
+        (*c, *d) = (0, 1);
+    }
+    *begin = end + 4;
+    Some(fields)
 }
 
 /// Where a name ends that begins at `at`: with an empty label, or a pointer (RFC 1035, section 4.1.4).
@@ -160,23 +186,27 @@ fn name_end(message: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-fn question(question: &simple_dns::Question<'_>, kind: u16) -> DnsQuestion {
+fn question(question: &simple_dns::Question<'_>, fields: Fields) -> DnsQuestion {
+    let Fields { kind, class } = fields;
     let kind = match QTYPE::try_from(kind) {
         Ok(QTYPE::TYPE(kind)) => kind_name(kind),
         Ok(other) => format!("{other:?}"),
         Err(_) => format!("TYPE{kind}"),
     };
-    DnsQuestion { name: name(&question.qname), kind }
+    DnsQuestion { name: name(&question.qname), kind, class: class_name(class) }
 }
 
-fn answer(record: &ResourceRecord<'_>) -> DnsAnswer {
+fn answer(record: &ResourceRecord<'_>, fields: Fields) -> DnsAnswer {
     let data = match &record.rdata {
         RData::A(a) => Some(Ipv4Addr::from(a.address).to_string()),
         RData::AAAA(aaaa) => Some(Ipv6Addr::from(aaaa.address).to_string()),
         RData::SRV(srv) => Some(format!("{}:{}", name(&srv.target), srv.port)),
         other => target(other).map(name),
     };
-    DnsAnswer { name: name(&record.name), kind: kind_name(record.rdata.type_code()), data }
+    let kind = kind_name(record.rdata.type_code());
+    // Those of EDNS are a size.
+    let class = if kind == "OPT" { None } else { class_name(fields.class) };
+    DnsAnswer { name: name(&record.name), kind, class, data }
 }
 
 /// The name that a record leads to.
@@ -195,6 +225,17 @@ fn kind_name(kind: TYPE) -> String {
     match kind {
         TYPE::Unknown(number) => format!("TYPE{number}"),
         known => format!("{known:?}"),
+    }
+}
+
+/// As `tcpdump` has them; the others as in RFC 3597.
+fn class_name(class: u16) -> Option<String> {
+    match class {
+        1 => None,
+        3 => Some("CHAOS".to_owned()),
+        4 => Some("HS".to_owned()),
+        255 => Some("ANY".to_owned()),
+        number => Some(format!("CLASS{number}")),
     }
 }
 
@@ -230,7 +271,7 @@ mod tests {
     }
 
     fn asked(name: &str, kind: &str) -> DnsQuestion {
-        DnsQuestion { name: name.to_owned(), kind: kind.to_owned() }
+        DnsQuestion { name: name.to_owned(), kind: kind.to_owned(), class: None }
     }
 
     const NAME: &[&[u8]] = &[b"www", b"example", b"org"];
@@ -239,9 +280,7 @@ mod tests {
     fn a_query() {
         let query = Dns {
             id: 0x1234,
-            response: false,
-            recursion_desired: true,
-            rcode: 0,
+            flags: DnsFlags(0x0100),
             questions: vec![asked("www.example.org.", "AAAA")],
             answers: Vec::new(),
             counts: [0; 3],
@@ -271,6 +310,7 @@ mod tests {
             let answer = DnsAnswer {
                 name: "www.example.org.".to_owned(),
                 kind: kind.to_owned(),
+                class: None,
                 data: data.map(str::to_owned),
             };
             let read = read_all(&message).map(|(dns, fault)| (dns.answers, fault));
@@ -299,8 +339,24 @@ mod tests {
         let class = 12 + frames::question(NAME, 52).len() - 2;
         message[class..class + 2].copy_from_slice(&[0x12, 0x34]);
         let read = read_all(&message).map(|(dns, fault)| (dns.questions, fault));
-        let known = vec![asked("www.example.org.", "TYPE52"), asked("b.", "ANY")];
+        let class = Some("CLASS4660".to_owned());
+        let known =
+            vec![DnsQuestion { class, ..asked("www.example.org.", "TYPE52") }, asked("b.", "ANY")];
         assert_eq!(read, Ok((known, None)));
+    }
+
+    /// RFC 2136: that there are such records is a condition for an update.
+    #[test]
+    fn a_condition_of_an_update_has_a_class_and_no_data() {
+        let condition = frames::answer_of(frames::ANY, 1, &[]);
+        let records = [frames::question(NAME, 6), condition].concat();
+        let message = frames::dns(0x2800, [1, 1, 0, 0], &records);
+        let read = read_all(&message).map(|(dns, fault)| {
+            let classes: Vec<_> = dns.answers.into_iter().map(|it| (it.kind, it.class)).collect();
+            (dns.flags.opcode(), classes, fault)
+        });
+        let any = ("A".to_owned(), Some("ANY".to_owned()));
+        assert_eq!(read, Ok((5, vec![any], None)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Serialize;
 use self::part::Part;
 pub use self::{
     arp::Arp,
-    dns::{Dns, DnsAnswer, DnsQuestion},
+    dns::{Dns, DnsAnswer, DnsFlags, DnsQuestion},
     ethernet::{Ethernet, Vlan},
     icmp::Icmp,
     ip::{Fragment, Ip},

@@ -2,6 +2,7 @@
 //! names are other people's, and a packet may hold anything.
 
 mod clock;
+mod dns;
 mod json;
 mod names;
 mod pcapng;

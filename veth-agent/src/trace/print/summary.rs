@@ -7,7 +7,7 @@ use etherparse::IpNumber;
 use super::super::decode::{
     Arp, Dns, Ethernet, Fault, Fragment, Icmp, Ip, Packet, Quoted, Tcp, TcpOptions, Transport, Udp,
 };
-use super::{super::decode, names::Names};
+use super::{super::decode, dns, names::Names};
 
 /// Below this an EtherType is a length (IEEE 802.3).
 const FIRST_ETHERTYPE: u16 = 0x600;
@@ -195,43 +195,12 @@ fn tcp_options(options: &TcpOptions, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     write!(f, ", options [{}]", all.join(","))
 }
 
-fn udp(udp: &Udp, dns: Option<&Dns>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match dns {
-        Some(dns) if dns.response => response(dns, f)?,
-        Some(dns) => query(dns, f)?,
+fn udp(udp: &Udp, above: Option<&Dns>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match above {
+        Some(message) => dns::write(message, f)?,
         None => return write!(f, "UDP, length {}", udp.length),
     }
     write!(f, " ({})", udp.length)
-}
-
-fn query(dns: &Dns, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{}{}", dns.id, if dns.recursion_desired { "+" } else { "" })?;
-    dns.questions.iter().try_for_each(|question| write!(f, " {}? {}", question.kind, question.name))
-}
-
-fn response(dns: &Dns, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let [answers, authorities, additional] = dns.counts;
-    write!(f, "{}", dns.id)?;
-    match dns.rcode {
-        0 => {}
-        1 => f.write_str(" FormErr")?,
-        2 => f.write_str(" ServFail")?,
-        3 => f.write_str(" NXDomain")?,
-        4 => f.write_str(" NotImp")?,
-        5 => f.write_str(" Refused")?,
-        code => write!(f, " Resp{code}")?,
-    }
-    // tcpdump leaves the question out; without it, an error says nothing.
-    dns.questions.iter().try_for_each(|asked| write!(f, " {}? {}", asked.kind, asked.name))?;
-    write!(f, " {answers}/{authorities}/{additional}")?;
-    for (index, answer) in dns.answers.iter().enumerate() {
-        f.write_str(if index == 0 { " " } else { ", " })?;
-        match &answer.data {
-            Some(data) => write!(f, "{} {data}", answer.kind)?,
-            None => f.write_str(&answer.kind)?,
-        }
-    }
-    Ok(())
 }
 
 fn icmp(icmp: &Icmp, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -311,6 +280,20 @@ mod tests {
             ("query", "IP 10.0.0.1.40000 > 10.0.0.2.53: 4660+ A? www.example.org. (33)"),
             ("query-aaaa", "IP 10.0.0.1.40000 > 10.0.0.2.53: 4660+ AAAA? www.example.org. (33)"),
             ("query-root", "IP 10.0.0.1.40000 > 10.0.0.2.53: 4660+ NS? . (17)"),
+            (
+                "query-edns",
+                "IP 10.0.0.1.40000 > 10.0.0.2.53: 4660+% [1au] A? www.example.org. (44)",
+            ),
+            (
+                "query-truncated",
+                "IP 10.0.0.1.40000 > 10.0.0.2.53: 4660+ [b2&3=0x300] A? www.example.org. (33)",
+            ),
+            ("query-chaos", "IP 10.0.0.1.40000 > 10.0.0.2.53: 4660+ TXT CHAOS? version.bind. (30)"),
+            ("notify", "IP 10.0.0.1.40000 > 10.0.0.2.53: 4660 notify+ SOA? www.example.org. (33)"),
+            (
+                "update",
+                "IP 10.0.0.1.40000 > 10.0.0.2.53: 4660 update [1a] [1n] SOA? www.example.org. (61)",
+            ),
         ];
         for (name, expected) in tcpdump {
             assert_eq!(summary(name, false).as_deref(), Some(expected), "{name}");
@@ -384,6 +367,18 @@ mod tests {
             (
                 "response-none",
                 "IP 10.0.0.1.53 > 10.0.0.2.40000: 4660 NXDomain AAAA? www.example.org. 0/0/0 (33)",
+            ),
+            (
+                "response-flags",
+                "IP 10.0.0.1.53 > 10.0.0.2.40000: 4660*|$ A? www.example.org. 0/0/0 (33)",
+            ),
+            (
+                "response-chaos",
+                "IP 10.0.0.1.53 > 10.0.0.2.40000: 4660*- TXT CHAOS? version.bind. 1/0/0 CHAOS TXT (48)",
+            ),
+            (
+                "update-refused",
+                "IP 10.0.0.1.53 > 10.0.0.2.40000: 4660 update NotZone- SOA? www.example.org. 0/0/0 (33)",
             ),
             (
                 "query-hostile",
