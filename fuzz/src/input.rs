@@ -13,13 +13,16 @@ const PEER: u8 = 1 << 5;
 const PROCESS: u8 = 1 << 6;
 const FOLLOWED: u8 = 1 << 7;
 
+/// From so many segments on, a packet is said to have had no Ethernet header.
+const BARE: u32 = 128;
+
 /// A packet, how it was seen and how it is printed, as the bytes of an input say it:
 ///
 /// | byte | |
 /// |---|---|
 /// | 0 | bits 0 and 1 direction, 2 and 3 verdict, 4 to 7 whether end, peer, process and number are known |
 /// | 1 | length of the names |
-/// | 2 | segments |
+/// | 2 | segments; from 128 on, the Ethernet header is made up, too |
 /// | 3 | where the frame is cut once more, in 255ths |
 /// | 4, 5 | bytes of the frame that were not captured; 0xffff: the frame is said to be shorter than what was |
 /// | 6, 7 | bytes of a frame that go into a file, from 14 on |
@@ -102,6 +105,7 @@ impl<'a> Input<'a> {
             mtu: self.is(PEER).then_some(1500),
             mark: self.segments,
             process: self.is(PROCESS).then_some(&process),
+            bare: self.segments >= BARE,
             frame: self.frame,
         });
     }

@@ -53,6 +53,10 @@ fn each_way_to_be_dropped_is_told_with_its_reason_at_the_right_end() {
         ensure!(lines.len() == dropped, "{} lines, {dropped} drops: {lines:?}", lines.len());
         ensure!(traced.totals()?.matched == dropped as u64, "{traced:?}");
         ensure!(lines.iter().all(|line| line["verdict"] == "drop"), "{lines:?}");
+        // What red's own firewall eats never came to have an Ethernet header.
+        let has_header = |line: &&Value| line["ethernet"].is_object();
+        let bare = lines.iter().filter(|line| !has_header(line)).map(|line| line["netns"].as_str());
+        ensure!(bare.collect::<Vec<_>>() == [Some("red"); 2], "{lines:?}");
         let ports = lines.iter().filter(|line| line["udp"]["destination_port"].is_u64());
         ensure!(ports.count() == dropped, "{lines:?}");
         Ok(())

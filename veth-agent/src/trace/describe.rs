@@ -67,6 +67,7 @@ impl Describe {
             mtu: info.map(|info| info.mtu),
             mark: event.mark,
             process: process.as_ref(),
+            bare: event.bare != 0,
             frame,
         })
     }

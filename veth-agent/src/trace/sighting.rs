@@ -82,6 +82,8 @@ pub struct Sighting<'a> {
     pub mark: u32,
     /// The process that sends, where it is known.
     pub process: Option<&'a Process>,
+    /// Whether the packet had no Ethernet header, and that of `frame` is made up.
+    pub bare: bool,
     /// The first bytes of the frame, from its Ethernet header on, the VLAN tag put back in. Of a packet
     /// that was dropped it may be empty.
     pub frame: &'a [u8],

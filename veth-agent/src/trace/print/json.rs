@@ -16,6 +16,9 @@ use crate::escape;
 
 const SCHEMA_VERSION: u32 = 1;
 
+/// Bytes of an Ethernet header that a packet did not have.
+const MADE_UP: u32 = 14;
+
 /// Keys in the order of the documentation; what a packet does not have is left out, but what only is not known
 /// is null.
 #[derive(Serialize)]
@@ -109,7 +112,8 @@ fn object<'a>(sighting: &'a Sighting<'a>, packet: &'a Packet) -> Line<'a> {
         netns: sighting.end.map(|end| &*end.netns),
         interface: sighting.end.map(|end| &*end.interface),
         direction: sighting.direction.map(direction),
-        length: sighting.length,
+        // Of the packet, not of a header that it did not have.
+        length: sighting.length - if sighting.bare { MADE_UP.min(sighting.length) } else { 0 },
         segments: sighting.segments,
         gso_size: sighting.gso_size,
         verdict: sighting.verdict.map(verdict),
@@ -213,6 +217,17 @@ mod tests {
             "\n"
         );
         assert_eq!(line(sample::dropped(None, &[])), expected);
+    }
+
+    /// What never came to have an Ethernet header.
+    #[test]
+    fn a_header_that_is_made_up_is_not_told() {
+        let ping = frames::icmp(8, 0, [0, 1, 0, 2], &[0; 56]);
+        let frame = frames::ethernet(frames::IPV4, &frames::ipv4(frames::ICMP, &ping));
+        let bare = Sighting { bare: true, ..sample::dropped(None, &frame) };
+        let line = line(bare);
+        assert!(line.contains(r#""length":84,"#) && !line.contains("ethernet"), "{line}");
+        assert!(line.contains(r#""source":"10.0.0.1""#), "{line}");
     }
 
     #[test]

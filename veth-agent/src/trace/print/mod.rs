@@ -18,7 +18,11 @@ pub use self::{
     pcapng::PcapNg,
     text::{Detail, Text},
 };
-use super::{EndName, Sighting, Verdict, decode::decode, follow::Order};
+use super::{
+    EndName, Sighting, Verdict,
+    decode::{Packet, decode},
+    follow::Order,
+};
 
 /// Writes sightings in one of the formats, each with a single write, so that a reader at the other end of a pipe
 /// never sees a part of one.
@@ -91,13 +95,19 @@ impl Printer {
         buffer.clear();
         match &mut self.format {
             Format::Text(text) => {
-                text.line(sighting, &decode(sighting.frame, sighting.length), buffer)?;
+                text.line(sighting, &packet(sighting), buffer)?;
             }
-            Format::Json => json::line(sighting, &decode(sighting.frame, sighting.length), buffer)?,
+            Format::Json => json::line(sighting, &packet(sighting), buffer)?,
             Format::PcapNg(file) => file.packet(sighting, buffer),
         }
         out.write_all(buffer)
     }
+}
+
+/// What there is in a frame, but for a header that is made up.
+fn packet(sighting: &Sighting<'_>) -> Packet {
+    let packet = decode(sighting.frame, sighting.length);
+    if sighting.bare { Packet { ethernet: None, ..packet } } else { packet }
 }
 
 /// What became of a packet, in words: `drop no_socket at tcp_v4_rcv+0x1f`.

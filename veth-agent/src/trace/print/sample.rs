@@ -36,6 +36,7 @@ pub fn outgoing<'a>(end: &'a EndName, frame: &'a [u8]) -> Sighting<'a> {
         mtu: None,
         mark: 0,
         process: None,
+        bare: false,
         frame,
     }
 }
@@ -59,6 +60,7 @@ pub fn dropped<'a>(end: Option<&'a EndName>, frame: &'a [u8]) -> Sighting<'a> {
         mtu: None,
         mark: 0,
         process: None,
+        bare: false,
         frame,
     }
 }
