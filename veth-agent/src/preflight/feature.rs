@@ -167,7 +167,7 @@ impl Feature {
                 "BPF ring buffer",
                 (5, 8),
                 &[],
-                "events of `trace` (not built yet)",
+                "the packets that `trace` shows",
                 "`trace` does not run",
             ),
             Self::MmapableMaps => facts(
