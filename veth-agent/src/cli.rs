@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 use veth_common::trace::MAX_CAPTURED;
 
@@ -32,9 +32,15 @@ pub fn usage_mistake(error: &clap::Error) -> Option<String> {
         return None;
     }
     let text = error.to_string();
+    // Where a command stands behind `--`, nothing else can be passed there.
+    let misleads = |line: &str| text.contains("[-- <") && line.contains("as a value, use '");
     let told = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
     let parts = text.trim_start_matches("error: ").split("\n\n").map(str::trim).filter(told);
-    let parts: Vec<_> = parts.map(|part| escape(&part.replace("\n  ", " ")).into_owned()).collect();
+    let parts = parts.map(|part| {
+        let lines = part.lines().map(str::trim).filter(|line| !misleads(line));
+        escape(&lines.collect::<Vec<_>>().join(" ")).into_owned()
+    });
+    let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
     Some(format!("{}; see `veth-agent --help`", parts.join("; ")))
 }
 
@@ -185,10 +191,10 @@ pub struct TraceArgs {
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
     /// Only ends of this name.
-    #[arg(short, long, value_name = "IF")]
+    #[arg(short, long, value_name = "IF", allow_hyphen_values = true)]
     pub interface: Vec<String>,
     /// Only ends in this network namespace.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub netns: Vec<String>,
     /// Only packets of this direction, as the end sees it [default: both].
     #[arg(long, value_enum, value_name = "in|out|both", hide_possible_values = true)]
@@ -206,10 +212,10 @@ pub struct TraceArgs {
     #[arg(short, long, value_name = "FILE")]
     pub write: Option<PathBuf>,
     /// Bytes of each frame to capture, at the most.
-    #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(14..=i64::from(MAX_CAPTURED)))]
+    #[arg(short, long, value_name = "N", default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(14..=i64::from(MAX_CAPTURED)))]
     pub snaplen: u32,
     /// Stop after so many packets.
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_COUNTED))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=MOST_COUNTED))]
     pub count: Option<u32>,
     /// Stop after so long.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -217,6 +223,9 @@ pub struct TraceArgs {
     /// Show names for addresses and ports; while one is looked up, nothing is printed.
     #[arg(long)]
     pub resolve: bool,
+    /// What it takes to see no names; it is the default here, and a habit elsewhere.
+    #[arg(short = 'n', hide = true, action = ArgAction::Count)]
+    pub numeric: u8,
     /// Fail with 4 when packets were lost on the way to the output.
     #[arg(long)]
     pub strict: bool,
@@ -300,4 +309,45 @@ pub struct DetachArgs {
     /// From the ends of this pair, or the ends in this namespace.
     #[arg(value_name = "PAIR|NETNS")]
     pub name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistake(line: &str) -> Option<String> {
+        let words = ["veth-agent"].into_iter().chain(line.split_whitespace());
+        usage_mistake(&Cli::try_parse_from(words).err()?)
+    }
+
+    #[test]
+    fn no_tip_sends_an_option_where_the_command_stands() {
+        for line in ["trace -e", "trace -v icmp", "trace -c -1", "trace -i -dash -l", "trace -w -x"]
+        {
+            let said = mistake(line).unwrap_or_default();
+            assert!(said.contains('-') && !said.contains("-- -"), "{line}: {said}");
+        }
+        let said = mistake("trace --interfce x").unwrap_or_default();
+        assert!(said.contains("'--interface'") && !said.contains("-- -"), "{said}");
+        let said = mistake("doctor -x").unwrap_or_default();
+        assert!(said.contains("'-- -x'"), "{said}");
+    }
+
+    #[test]
+    fn what_no_count_can_be_is_told_as_such() {
+        for line in ["trace -c -1", "trace --snaplen -5"] {
+            let said = mistake(line).unwrap_or_default();
+            assert!(said.contains("is not in"), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn names_may_begin_with_a_dash_and_habits_may_stay() {
+        for line in
+            ["trace -i -dash --netns -x", "trace -n icmp", "trace -nn -i r1", "trace -nni r1"]
+        {
+            assert_eq!(mistake(line), None, "{line}");
+            assert!(Cli::try_parse_from(format!("veth-agent {line}").split(' ')).is_ok(), "{line}");
+        }
+    }
 }
