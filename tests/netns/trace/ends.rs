@@ -46,6 +46,8 @@ fn names_and_directions_choose() {
             let refused = agent(&format!("trace {unknown}"))?;
             ensure!(refused.code == 2 && refused.stderr.contains("veth-agent list"), "{refused:?}");
         }
+        let empty = agent("trace --netns host")?;
+        ensure!(empty.code == 2 && empty.stderr.contains("is in host"), "{empty:?}");
         for usage in ["--drops --dir in", "-w x -o json", "-c 0", "-s 3"] {
             let refused = agent(&format!("trace {usage}"))?;
             ensure!(refused.code == 2, "{usage}: {refused:?}");

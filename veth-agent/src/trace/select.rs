@@ -31,6 +31,9 @@ pub enum SelectError {
     /// No such end.
     #[error("no end of a pair is called {0:?}{where_}; `veth-agent list` shows them", where_ = .1)]
     Interface(String, String),
+    /// No end there.
+    #[error("no end of a pair is in {0}; `veth-agent list` shows them")]
+    Empty(String),
     /// No pair at all.
     #[error("there is no pair to trace; `veth-agent list` shows what there is")]
     Nothing,
@@ -52,6 +55,9 @@ pub fn select(
         return Err(SelectError::Namespace(unknown.clone()));
     }
     let ends: Vec<_> = snapshot.ends().filter(|end| is_in(snapshot, selection, *end)).collect();
+    if ends.is_empty() && !selection.namespaces.is_empty() && selection.interfaces.is_empty() {
+        return Err(SelectError::Empty(selection.namespaces.join(", ")));
+    }
     let names = |end: &EndId| snapshot.link(*end).map(|link| link.name.as_str());
     for wanted in &selection.interfaces {
         if !ends.iter().any(|end| names(end) == Some(wanted)) {
