@@ -52,6 +52,11 @@ fn names_and_directions_choose() {
             let refused = agent(&format!("trace {usage}"))?;
             ensure!(refused.code == 2, "{usage}: {refused:?}");
         }
+        for format in ["-o json", "-o pcapng", "-w -"] {
+            let refused = agent(&format!("trace --resolve {format}"))?;
+            ensure!(refused.code == 2 && refused.stderr.contains("--resolve"), "{refused:?}");
+            ensure!(refused.stderr.lines().count() == 1, "{refused:?}");
+        }
         nothing_left()
     });
 }

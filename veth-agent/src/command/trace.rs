@@ -46,13 +46,22 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
 }
 
 fn format(args: &TraceArgs) -> Result<TraceOutput, Failure> {
-    match (args.output, &args.write) {
-        (None | Some(TraceOutput::Pcapng), Some(_)) => Ok(TraceOutput::Pcapng),
-        (Some(_), Some(_)) => Err(Failure::Invalid(vec![
-            "-w writes pcapng; leave -o out, or send its output to a file".to_owned(),
-        ])),
-        (output, None) => Ok(output.unwrap_or(TraceOutput::Compact)),
+    let invalid = |line: &str| Err(Failure::Invalid(vec![line.to_owned()]));
+    let format = match (args.output, &args.write) {
+        (None | Some(TraceOutput::Pcapng), Some(_)) => TraceOutput::Pcapng,
+        (Some(_), Some(_)) => {
+            return invalid("-w writes pcapng; leave -o out, or send its output to a file");
+        }
+        (output, None) => output.unwrap_or(TraceOutput::Compact),
+    };
+    if args.resolve && !is_text(format) {
+        return invalid("--resolve is for text; leave it out, or -w and -o");
     }
+    Ok(format)
+}
+
+const fn is_text(format: TraceOutput) -> bool {
+    matches!(format, TraceOutput::Compact | TraceOutput::Wide)
 }
 
 fn plan(args: &TraceArgs, format: TraceOutput) -> Result<Plan, Failure> {
