@@ -93,6 +93,19 @@ fn a_command_is_traced_while_it_runs() {
     });
 }
 
+#[test]
+fn a_bpffs_that_is_read_only_is_told_with_its_mend() {
+    on_node(|node| {
+        cable(node)?;
+        run("mount -o remount,bind,ro /sys/fs/bpf")?;
+        let failed = agent("trace -- true")?;
+        let line = failed.stderr.as_str();
+        ensure!(failed.code == 1 && line.contains("/sys/fs/bpf/veth-agent: "), "{failed:?}");
+        ensure!(line.contains("read-write") && line.contains("--bpffs"), "{failed:?}");
+        Ok(())
+    });
+}
+
 /// A reader that has seen enough; nothing more needs to come for the trace to notice.
 #[test]
 fn a_closed_pipe_ends_it() {

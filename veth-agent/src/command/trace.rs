@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, IsTerminal as _, Write},
+    io::{self, BufWriter, ErrorKind, IsTerminal as _, Write},
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
     process::{Child, Command},
@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::{Failure, escape, privileged, say, say_unseen};
 use crate::{
     cli::{TraceArgs, TraceDirection, TraceOutput},
-    datapath::{Pins, TRACE_OBJECT},
+    datapath::{DatapathError, Pins, TRACE_OBJECT},
     inventory::{self, Depth},
     trace::{
         self, Clock, Describe, Detail, Direction, Filter, FilterError, PcapNg, Plan, Printer,
@@ -110,6 +110,11 @@ fn refused(error: StartError) -> Failure {
     match error {
         StartError::Filter(error) => unusable(error),
         StartError::Select(_) => Failure::Invalid(vec![escape(&error.to_string()).into_owned()]),
+        StartError::Datapath(DatapathError::Pin { ref source, .. })
+            if source.kind() == ErrorKind::ReadOnlyFilesystem =>
+        {
+            Failure::failed(format!("{error}; mount it read-write, or name another by --bpffs"))
+        }
         _ => Failure::failed(error),
     }
 }
