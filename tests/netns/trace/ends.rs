@@ -106,6 +106,19 @@ fn a_bpffs_that_is_read_only_is_told_with_its_mend() {
     });
 }
 
+/// Nothing more needs to come for the trace to notice.
+#[test]
+fn the_last_of_a_count_ends_it() {
+    on_node(|node| {
+        cable(node)?;
+        let tracer = Tracer::start(node, "-c 5 -o json -i b1 --dir in")?;
+        send(node, 9, 5, 10)?;
+        let traced = tracer.end(node)?;
+        ensure!(traced.code == 0 && traced.json()?.len() == 5, "{traced:?}");
+        Ok(())
+    });
+}
+
 /// A reader that has seen enough; nothing more needs to come for the trace to notice.
 #[test]
 fn a_closed_pipe_ends_it() {

@@ -37,7 +37,7 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     let deadline = args.duration.and_then(|duration| Instant::now().checked_add(duration));
     let child = start(&args.command)?;
     let pipe = pipe(args)?;
-    let mut until = Until { deadline, child, stopped, pipe };
+    let mut until = Until { count: args.count, deadline, child, stopped, pipe };
     let mut printer = printer(format, args);
     let mut describe = Describe::new(session.names.take());
     let ended =

@@ -27,9 +27,11 @@ use crate::collect::{self, Captured};
 /// How often to look where nothing comes.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What ends a trace, beside its count.
+/// What ends a trace.
 #[derive(Debug, Default)]
 pub struct Until {
+    /// So many packets. The kernel tells only of one more that has come in vain.
+    pub count: Option<u32>,
     /// A moment.
     pub deadline: Option<Instant>,
     /// A process.
@@ -102,12 +104,15 @@ pub fn run(
     let totals = Totals::default();
     let mut output = Output { describe, follower, printer, out, totals, closed: false };
     output.begin(session)?;
+    let mut came = 0;
     loop {
         let ends = until.reached().map_err(TraceError::Child)?;
         let captured = session.poll();
         let idle = captured.is_empty();
+        came += captured.len() as u64;
+        let enough = until.count.is_some_and(|count| came >= u64::from(count));
         output.take(session, captured)?;
-        if ends || output.closed || session.is_over() {
+        if ends || enough || output.closed || session.is_over() {
             break;
         }
         if idle {
