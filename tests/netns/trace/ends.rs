@@ -119,6 +119,35 @@ fn the_last_of_a_count_ends_it() {
     });
 }
 
+#[test]
+fn a_terminal_that_is_closed_ends_it() {
+    on_node(|node| {
+        cable(node)?;
+        let tracer = Tracer::start(node, "--attach clsact -o json")?;
+        send(node, 9, 1, 10)?;
+        let traced = tracer.stop(node, Signal::SIGHUP)?;
+        ensure!(traced.code == 0 && traced.totals()?.printed > 0, "{traced:?}");
+        nothing_left()
+    });
+}
+
+#[test]
+fn whoever_wants_it_to_outlive_the_terminal_is_obeyed() {
+    on_node(|node| {
+        cable(node)?;
+        let mut command = Command::new("sh");
+        let agent = agent_path().display();
+        let script = format!("trap '' HUP; exec {agent} trace -i b1 --dir in -o json udp");
+        command.args(["-c", &script]);
+        let tracer = Tracer::spawn(node, command)?;
+        tracer.signal(Signal::SIGHUP)?;
+        send(node, 9, 3, 10)?;
+        let traced = tracer.stop(node, Signal::SIGTERM)?;
+        ensure!(traced.code == 0 && traced.json()?.len() == 3, "{traced:?}");
+        Ok(())
+    });
+}
+
 /// A reader that has seen enough; nothing more needs to come for the trace to notice.
 #[test]
 fn a_closed_pipe_ends_it() {

@@ -7,6 +7,7 @@ mod follow;
 mod leave;
 mod losses;
 mod mix;
+mod outputs;
 mod pcap;
 mod same;
 

@@ -1,16 +1,12 @@
 //! `veth-agent trace`.
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, ErrorKind, IsTerminal as _, Write},
-    os::fd::{AsFd as _, OwnedFd},
-    path::Path,
+    fmt::Display,
+    io::{self, ErrorKind, IsTerminal as _},
+    path::{Path, PathBuf},
     process::{Child, Command},
-    sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
-
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Failure, escape, privileged, say, say_unseen};
 use crate::{
@@ -18,8 +14,8 @@ use crate::{
     datapath::{DatapathError, Pins, TRACE_OBJECT},
     inventory::{self, Depth},
     trace::{
-        self, Clock, Describe, Detail, Direction, Filter, FilterError, PcapNg, Plan, Printer,
-        Selection, Session, StartError, Text, Totals, TraceError, Until, Watch,
+        self, Clock, Describe, Detail, Direction, Filter, FilterError, Outlet, PcapNg, Plan,
+        Printer, Selection, Session, StartError, Stop, Text, Totals, TraceError, Until, Watch,
     },
 };
 
@@ -29,15 +25,16 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     let plan = plan(args, format)?;
     privileged("trace")?;
     let snapshot = inventory::snapshot(Depth::Links).map_err(Failure::failed)?;
-    let stopped = stopped_by_signal()?;
-    let mut out = open(args)?;
+    let stop = Stop::by_signal().map_err(named("signals"))?;
     let mut session = Session::start(pins, &snapshot, TRACE_OBJECT, &plan).map_err(refused)?;
     say_unseen(&snapshot);
     say_attached(&session);
     let deadline = args.duration.and_then(|duration| Instant::now().checked_add(duration));
-    let child = start(&args.command)?;
-    let pipe = pipe(args)?;
-    let mut until = Until { count: args.count, deadline, child, stopped, pipe };
+    let mut until = Until { count: args.count, deadline, stop, ..Until::default() };
+    // Opened last: what is refused leaves the file as it was.
+    let mut out = open(args, &until)?;
+    until.pipe = out.reader().map_err(named(&called(args)))?;
+    until.child = if until.is_over() { None } else { start(&args.command)? };
     let mut printer = printer(format, args);
     let mut describe = Describe::new(session.names.take());
     let ended =
@@ -119,35 +116,27 @@ fn refused(error: StartError) -> Failure {
     }
 }
 
-fn stopped_by_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stopped)).map_err(Failure::failed)?;
-    }
-    Ok(stopped)
+/// The file to write to; none where that is standard output.
+fn file(args: &TraceArgs) -> Option<&PathBuf> {
+    args.write.as_ref().filter(|path| *path != Path::new("-"))
 }
 
-fn open(args: &TraceArgs) -> Result<Box<dyn Write>, Failure> {
-    match args.write.as_deref() {
-        None => Ok(stdout()),
-        Some(path) if path == Path::new("-") => Ok(stdout()),
-        Some(path) => match File::create(path) {
-            Ok(file) => Ok(Box::new(BufWriter::new(file))),
-            Err(error) => Err(Failure::failed(format!("{}: {error}", path.display()))),
-        },
-    }
+/// How people call what is written to.
+fn called(args: &TraceArgs) -> String {
+    let path = file(args).map(|path| escape(&path.to_string_lossy()).into_owned());
+    path.unwrap_or_else(|| "standard output".to_owned())
 }
 
-/// Lines go out together, as many as there are at a time.
-fn stdout() -> Box<dyn Write> {
-    Box::new(BufWriter::with_capacity(64 << 10, io::stdout()))
+fn named<E: Display>(thing: &str) -> impl FnOnce(E) -> Failure {
+    move |error| Failure::failed(format!("{thing}: {error}"))
 }
 
-/// Standard output, where packets go there.
-fn pipe(args: &TraceArgs) -> Result<Option<OwnedFd>, Failure> {
-    let to_stdout = args.write.as_deref().is_none_or(|path| path == Path::new("-"));
-    let pipe = to_stdout.then(|| io::stdout().as_fd().try_clone_to_owned());
-    pipe.transpose().map_err(Failure::failed)
+fn open(args: &TraceArgs, until: &Until) -> Result<Outlet, Failure> {
+    let opened = match file(args) {
+        None => Outlet::stdout(&until.stop),
+        Some(path) => Outlet::open(path, &until.stop, || until.is_over()),
+    };
+    opened.map_err(named(&called(args)))
 }
 
 fn printer(format: TraceOutput, args: &TraceArgs) -> Printer {
@@ -204,19 +193,34 @@ fn conclude(
     if let Some(line) = command {
         say(line);
     }
-    let totals = ended.map_err(|error| match (&error, &args.write) {
-        (TraceError::Output(source), Some(path)) => {
-            Failure::failed(format!("{}: {source}", path.display()))
-        }
-        (TraceError::Output(source), None) => Failure::failed(format!("standard output: {source}")),
+    let totals = ended.map_err(|error| match &error {
+        TraceError::Output(source) => named(&called(args))(source),
         _ => Failure::failed(error),
     })?;
-    let Totals { seen, printed, unread } = totals;
-    let unread = if unread > 0 { format!(", unread {unread}") } else { String::new() };
-    say(&format!(
-        "seen {}, matched {}, printed {printed}, lost {}{unread}",
-        seen.seen, seen.matched, seen.lost
-    ));
+    say(&described(&totals));
     totals.check().map_err(Failure::failed)?;
-    if args.strict && seen.lost > 0 { Err(Failure::Lost) } else { Ok(()) }
+    match totals.untaken {
+        0 if args.strict && totals.seen.lost > 0 => Err(Failure::Lost),
+        0 => Ok(()),
+        untaken => Err(Failure::failed(format!(
+            "{}: {untaken} packet{} not written, as nobody took them; start its reader first, and end it last",
+            called(args),
+            if untaken == 1 { " was" } else { "s were" }
+        ))),
+    }
+}
+
+fn described(totals: &Totals) -> String {
+    let Totals { seen, printed, unread, untaken } = totals;
+    let some = |what: &str, count: u64| {
+        if count > 0 { format!(", {what} {count}") } else { String::new() }
+    };
+    format!(
+        "seen {}, matched {}, printed {printed}, lost {}{}{}",
+        seen.seen,
+        seen.matched,
+        seen.lost,
+        some("unread", *unread),
+        some("unwritten", *untaken)
+    )
 }

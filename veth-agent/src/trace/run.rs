@@ -1,13 +1,9 @@
 //! The loop of a trace: from the rings to the output, until something ends it.
 
 use std::{
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Write as _},
     os::fd::OwnedFd,
     process::Child,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +14,7 @@ use thiserror::Error;
 use veth_common::trace::Seen;
 
 use super::{
-    Describe, Printer, Session, Sighting,
+    Describe, Outlet, Printer, Session, Sighting, Stop,
     describe::Step,
     follow::{Follower, Hop},
 };
@@ -36,8 +32,8 @@ pub struct Until {
     pub deadline: Option<Instant>,
     /// A process.
     pub child: Option<Child>,
-    /// Somebody said so.
-    pub stopped: Arc<AtomicBool>,
+    /// Somebody says so.
+    pub stop: Stop,
     /// Nobody reads this pipe any more.
     pub pipe: Option<OwnedFd>,
 }
@@ -51,6 +47,8 @@ pub struct Totals {
     pub printed: u64,
     /// What came after nobody read any more.
     pub unread: u64,
+    /// What the output did not take when the trace was to end.
+    pub untaken: u64,
 }
 
 /// Why a trace broke off.
@@ -72,7 +70,7 @@ pub enum TraceError {
     Disagree {
         /// By the kernel's count.
         matched: u64,
-        /// Printed, lost or unread.
+        /// Printed, lost, unread or not taken.
         accounted: u64,
     },
 }
@@ -83,7 +81,8 @@ impl Totals {
     /// # Errors
     /// When the counts disagree.
     pub const fn check(&self) -> Result<(), TraceError> {
-        let (matched, accounted) = (self.seen.matched, self.printed + self.unread + self.seen.lost);
+        let missed = self.unread + self.untaken + self.seen.lost;
+        let (matched, accounted) = (self.seen.matched, self.printed + missed);
         if matched == accounted { Ok(()) } else { Err(TraceError::Disagree { matched, accounted }) }
     }
 }
@@ -97,12 +96,12 @@ pub fn run(
     describe: &mut Describe,
     follow: bool,
     printer: &mut Printer,
-    out: &mut impl Write,
+    out: &mut Outlet,
     until: &mut Until,
 ) -> Result<Totals, TraceError> {
     let follower = follow.then(|| Follower::new(session.cables(), printer.order()));
     let totals = Totals::default();
-    let mut output = Output { describe, follower, printer, out, totals, closed: false };
+    let mut output = Output { describe, follower, printer, out, totals, closed: None };
     output.begin(session)?;
     let mut came = 0;
     loop {
@@ -112,7 +111,7 @@ pub fn run(
         came += captured.len() as u64;
         let enough = until.count.is_some_and(|count| came >= u64::from(count));
         output.take(session, captured)?;
-        if ends || enough || output.closed || session.is_over() {
+        if ends || enough || output.closed.is_some() || session.is_over() {
             break;
         }
         if idle {
@@ -133,8 +132,13 @@ impl Until {
         {
             return Ok(true);
         }
-        let over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        Ok(over || self.stopped.load(Ordering::Relaxed) || self.pipe.as_ref().is_some_and(unread))
+        Ok(self.is_over() || self.pipe.as_ref().is_some_and(unread))
+    }
+
+    /// Whether its time is over, or somebody has said so.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline) || self.stop.is_asked()
     }
 }
 
@@ -146,16 +150,23 @@ fn unread(pipe: &OwnedFd) -> bool {
         && asked[0].revents().contains(PollFlags::ERR)
 }
 
-struct Output<'a, W> {
+struct Output<'a> {
     describe: &'a mut Describe,
     follower: Option<Follower>,
     printer: &'a mut Printer,
-    out: &'a mut W,
+    out: &'a mut Outlet,
     totals: Totals,
-    closed: bool,
+    closed: Option<Closed>,
 }
 
-impl<W: Write> Output<'_, W> {
+/// Why nothing is written any more.
+#[derive(Clone, Copy, Debug)]
+enum Closed {
+    Unread,
+    Untaken,
+}
+
+impl Output<'_> {
     fn begin(&mut self, session: &Session) -> Result<(), TraceError> {
         let begun = self.printer.begin(session.watched(), self.out).and_then(|()| self.out.flush());
         self.note(begun).map(drop)
@@ -197,36 +208,49 @@ impl<W: Write> Output<'_, W> {
         captured: &Captured,
         step: Step,
     ) -> Result<(), TraceError> {
-        if self.closed {
-            self.totals.unread += 1;
+        if let Some(closed) = self.closed {
+            *self.missed(closed) += 1;
             return Ok(());
         }
         let (printer, out) = (&mut *self.printer, &mut *self.out);
         let print = |sighting: &Sighting<'_>| printer.print(sighting, out);
         let shown = self.describe.with(session, captured, step, print);
-        let counted =
-            if self.note(shown)? { &mut self.totals.printed } else { &mut self.totals.unread };
+        let counted = match self.note(shown)? {
+            None => &mut self.totals.printed,
+            Some(closed) => self.missed(closed),
+        };
         *counted += 1;
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), TraceError> {
-        if self.closed {
+        if self.closed.is_some() {
             return Ok(());
         }
         let flushed = self.out.flush();
         self.note(flushed).map(drop)
     }
 
-    /// Whether it was written; that nobody reads any more is no failure.
-    fn note(&mut self, written: io::Result<()>) -> Result<bool, TraceError> {
-        match written {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.closed = true;
-                Ok(false)
-            }
-            Err(error) => Err(TraceError::Output(error)),
+    /// Whether it was not written; that nobody reads, any more or yet, is no failure. What waited for it is not
+    /// written, either.
+    fn note(&mut self, written: io::Result<()>) -> Result<Option<Closed>, TraceError> {
+        let closed = match written {
+            Ok(()) => return Ok(None),
+            Err(_) if self.out.has_given_up() => Closed::Untaken,
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Closed::Unread,
+            Err(error) => return Err(TraceError::Output(error)),
+        };
+        self.closed = Some(closed);
+        let waited = self.out.pending().min(self.totals.printed);
+        self.totals.printed -= waited;
+        *self.missed(closed) += waited;
+        Ok(self.closed)
+    }
+
+    const fn missed(&mut self, closed: Closed) -> &mut u64 {
+        match closed {
+            Closed::Unread => &mut self.totals.unread,
+            Closed::Untaken => &mut self.totals.untaken,
         }
     }
 }
