@@ -120,6 +120,14 @@ impl Tracer {
         Ok(kill(Pid::from_raw(self.child.0.id().cast_signed()), signal)?)
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// When that cannot be asked.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.0.try_wait()?.is_some())
+    }
+
     /// Ends it by a signal.
     ///
     /// # Errors

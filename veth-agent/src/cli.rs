@@ -232,7 +232,8 @@ pub struct TraceArgs {
     /// The mechanism to attach programs by.
     #[arg(long, value_enum, value_name = "HOW", default_value_t, hide = true)]
     pub attach: AttachMode,
-    /// Run this, and trace while it runs.
+    /// Run this, and trace while it runs. A trace that ends before lets it go on to its end; SIGINT, SIGTERM and
+    /// SIGHUP are passed on to it. Where packets go to stdout as JSON or pcapng, what it prints goes to stderr.
     #[arg(last = true, value_name = "CMD ARGS")]
     pub command: Vec<String>,
 }

@@ -84,38 +84,12 @@ fn a_command_is_traced_while_it_runs() {
         let traced = agent(&format!("trace -i b1 --dir in -o json -- {ping}"))?;
         ensure!(traced.code == 0, "{traced:?}");
         let lines = traced.stdout.lines().filter(|line| line.starts_with('{')).count();
-        ensure!(lines == 3 && traced.stdout.contains("3 received"), "{traced:?}");
+        ensure!(lines == 3 && traced.stderr.contains("3 received"), "{traced:?}");
         let failed = agent("trace -- false")?;
         ensure!(failed.stderr.contains("exit status: 1"), "{failed:?}");
         let absent = agent("trace -- no-such-command-here")?;
         ensure!(absent.code == 1 && absent.stderr.contains("no-such-command-here"), "{absent:?}");
         nothing_left()
-    });
-}
-
-#[test]
-fn a_bpffs_that_is_read_only_is_told_with_its_mend() {
-    on_node(|node| {
-        cable(node)?;
-        run("mount -o remount,bind,ro /sys/fs/bpf")?;
-        let failed = agent("trace -- true")?;
-        let line = failed.stderr.as_str();
-        ensure!(failed.code == 1 && line.contains("/sys/fs/bpf/veth-agent: "), "{failed:?}");
-        ensure!(line.contains("read-write") && line.contains("--bpffs"), "{failed:?}");
-        Ok(())
-    });
-}
-
-/// Nothing more needs to come for the trace to notice.
-#[test]
-fn the_last_of_a_count_ends_it() {
-    on_node(|node| {
-        cable(node)?;
-        let tracer = Tracer::start(node, "-c 5 -o json -i b1 --dir in")?;
-        send(node, 9, 5, 10)?;
-        let traced = tracer.end(node)?;
-        ensure!(traced.code == 0 && traced.json()?.len() == 5, "{traced:?}");
-        Ok(())
     });
 }
 
@@ -144,6 +118,32 @@ fn whoever_wants_it_to_outlive_the_terminal_is_obeyed() {
         send(node, 9, 3, 10)?;
         let traced = tracer.stop(node, Signal::SIGTERM)?;
         ensure!(traced.code == 0 && traced.json()?.len() == 3, "{traced:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_bpffs_that_is_read_only_is_told_with_its_mend() {
+    on_node(|node| {
+        cable(node)?;
+        run("mount -o remount,bind,ro /sys/fs/bpf")?;
+        let failed = agent("trace -- true")?;
+        let line = failed.stderr.as_str();
+        ensure!(failed.code == 1 && line.contains("/sys/fs/bpf/veth-agent: "), "{failed:?}");
+        ensure!(line.contains("read-write") && line.contains("--bpffs"), "{failed:?}");
+        Ok(())
+    });
+}
+
+/// Nothing more needs to come for the trace to notice.
+#[test]
+fn the_last_of_a_count_ends_it() {
+    on_node(|node| {
+        cable(node)?;
+        let tracer = Tracer::start(node, "-c 5 -o json -i b1 --dir in")?;
+        send(node, 9, 5, 10)?;
+        let traced = tracer.end(node)?;
+        ensure!(traced.code == 0 && traced.json()?.len() == 5, "{traced:?}");
         Ok(())
     });
 }

@@ -1,5 +1,6 @@
 //! `veth-agent trace`.
 
+mod commands;
 mod ends;
 mod fate;
 mod filters;

@@ -3,10 +3,14 @@
 use std::{
     fmt::Display,
     io::{self, ErrorKind, IsTerminal as _},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
-    process::{Child, Command},
-    time::Instant,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, kill_process};
 
 use super::{Failure, escape, privileged, say, say_unseen};
 use crate::{
@@ -18,6 +22,9 @@ use crate::{
         Printer, Selection, Session, StartError, Stop, Text, Totals, TraceError, Until, Watch,
     },
 };
+
+/// How often to look whether the command has ended.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Shows packets until somebody has seen enough.
 pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
@@ -34,12 +41,15 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     // Opened last: what is refused leaves the file as it was.
     let mut out = open(args, &until)?;
     until.pipe = out.reader().map_err(named(&called(args)))?;
-    until.child = if until.is_over() { None } else { start(&args.command)? };
+    until.child = if until.is_over() { None } else { start(args, format)? };
     let mut printer = printer(format, args);
     let mut describe = Describe::new(session.names.take());
     let ended =
         trace::run(&mut session, &mut describe, args.follow, &mut printer, &mut out, &mut until);
-    conclude(args, &until_child(until)?, ended)
+    drop(session);
+    let concluded = conclude(args, ended).map_err(said);
+    until_child(until)?;
+    concluded
 }
 
 fn format(args: &TraceArgs) -> Result<TraceOutput, Failure> {
@@ -171,28 +181,49 @@ fn say_attached(session: &Session) {
     say(&format!("attached {ends} end{}", if ends == 1 { "" } else { "s" }));
 }
 
-fn start(command: &[String]) -> Result<Option<Child>, Failure> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(None) };
-    let started = Command::new(program).args(arguments).spawn();
-    let failed = |error| Failure::failed(format!("{}: {error}", escape(program)));
-    started.map(Some).map_err(failed)
-}
-
-/// Waits for the command to end; says how, where not well.
-fn until_child(until: Until) -> Result<Option<String>, Failure> {
-    let Some(mut child) = until.child else { return Ok(None) };
-    let status = child.wait().map_err(Failure::failed)?;
-    Ok((!status.success()).then(|| format!("the command ended with {status}")))
-}
-
-fn conclude(
-    args: &TraceArgs,
-    command: &Option<String>,
-    ended: Result<Totals, TraceError>,
-) -> Result<(), Failure> {
-    if let Some(line) = command {
-        say(line);
+fn start(args: &TraceArgs, format: TraceOutput) -> Result<Option<Child>, Failure> {
+    let Some((program, arguments)) = args.command.split_first() else { return Ok(None) };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // What another program reads is not to be mixed with what the command prints.
+    if file(args).is_none() && !is_text(format) {
+        let stderr = io::stderr().as_fd().try_clone_to_owned();
+        command.stdout(Stdio::from(stderr.map_err(named("standard error"))?));
     }
+    command.spawn().map(Some).map_err(named(&escape(program)))
+}
+
+/// Waits for the command to end, and passes on to it what this process is told; says how it ended, where not
+/// well.
+fn until_child(until: Until) -> Result<(), Failure> {
+    let Some(mut child) = until.child else { return Ok(()) };
+    let mut untold = true;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(named("the command"))? {
+            break status;
+        }
+        if untold && let Some(signal) = until.stop.signal() {
+            kill_process(Pid::from_child(&child), signal).map_err(named("the command"))?;
+            untold = false;
+        }
+        thread::sleep(PAUSE);
+    };
+    if !status.success() {
+        say(&format!("the command ended with {status}"));
+    }
+    Ok(())
+}
+
+/// Says now what else would wait for the command.
+fn said(failure: Failure) -> Failure {
+    failure.lines().iter().for_each(|line| say(line));
+    match failure {
+        Failure::Failed(_) => Failure::Failed(Vec::new()),
+        other => other,
+    }
+}
+
+fn conclude(args: &TraceArgs, ended: Result<Totals, TraceError>) -> Result<(), Failure> {
     let totals = ended.map_err(|error| match &error {
         TraceError::Output(source) => named(&called(args))(source),
         _ => Failure::failed(error),
