@@ -13,6 +13,7 @@ mod pcap;
 mod same;
 
 use std::{
+    io::ErrorKind,
     net::{Ipv4Addr, UdpSocket},
     time::Duration,
 };
@@ -42,12 +43,23 @@ pub fn cable(node: &Node) -> Result<()> {
 /// Sends so many packets of UDP from red to a port of blue.
 pub fn send(node: &Node, port: u16, packets: usize, bytes: usize) -> Result<()> {
     node.within("red", || {
-        // A socket of its own for each: an answer that says no would fail the next.
-        for _ in 0..packets {
-            let socket = UdpSocket::bind("10.0.0.1:7000")?;
-            socket.send_to(&vec![7; bytes], ("10.0.0.2", port))?;
+        // Not connected: a packet is not refused for the answer to an earlier one.
+        let socket = sender(node)?;
+        let payload = vec![7; bytes];
+        (0..packets).try_for_each(|_| {
+            socket.send_to(&payload, ("10.0.0.2", port))?;
+            Ok(())
+        })
+    })
+}
+
+/// Always from the same port. A process that a test beside this one just starts may hold an earlier socket still.
+fn sender(node: &Node) -> Result<UdpSocket> {
+    node.eventually("the port is free", Duration::from_secs(20), || {
+        match UdpSocket::bind("10.0.0.1:7000") {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
+            bound => Ok(Some(bound?)),
         }
-        Ok(())
     })
 }
 
