@@ -1,6 +1,7 @@
 //! `doctor`: each fault is built, found alone, mended by what the finding says, and gone.
 
 mod addresses;
+mod blame;
 mod cables;
 mod health;
 mod hosts;

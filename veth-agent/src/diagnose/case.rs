@@ -94,14 +94,16 @@ impl<'a> Case<'a> {
         self.names.get(&end).cloned().unwrap_or_default()
     }
 
-    /// Whether packets of others pass a namespace: it has two ways to go, and at least one is an end.
+    /// Whether packets of others pass a namespace: it has two ways to go, and at least one is an end. All
+    /// ports of a bridge are one way, which is the bridge.
     #[must_use]
     pub fn forwards(&self, netns: &Namespace) -> bool {
         let far_away = |link: &&Link| {
             let peer = self.snapshot.peer_of(netns.end(link.index));
             peer.is_some_and(|peer| peer.netns != netns.cookie)
         };
-        let ends: BTreeSet<_> = netns.links.values().filter(far_away).map(|it| it.index).collect();
+        let way = |link: &Link| link.port.and(link.master).unwrap_or(link.index);
+        let ends: BTreeSet<_> = netns.links.values().filter(far_away).map(way).collect();
         let out = mtu::exits(netns).into_iter().map(|exit| exit.ifindex);
         !ends.is_empty() && ends.iter().copied().chain(out).collect::<BTreeSet<_>>().len() > 1
     }

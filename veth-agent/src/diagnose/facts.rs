@@ -33,6 +33,10 @@ pub struct Facts {
     pub path_mtus: Vec<PathMtu>,
     /// Rules of firewalls; looked at only where packets of others pass.
     pub firewall: Firewall,
+    /// `net.bridge.bridge-nf-call-*`: what a bridge forwards passes firewalls of IP.
+    pub bridge_calls_ip: bool,
+    /// Packets that firewalls had dropped on account of its ends, when the look began.
+    pub dropped_before: Option<u64>,
     /// What stands on the hooks of ends, where ours is not alone.
     pub hooks: BTreeMap<IfIndex, EndFacts>,
     /// Links of BPF by the id of their program.
@@ -128,6 +132,6 @@ pub struct PathMtu {
 pub struct Firewall {
     /// Base chains of nftables.
     pub chains: Vec<Chain>,
-    /// Rules that drop or reject.
+    /// Rules and policies that drop or reject.
     pub rules: Vec<Rule>,
 }

@@ -1,9 +1,13 @@
 //! Legacy iptables and ebtables. The kernel names the tables that a namespace has; what is in them
 //! only their own tools read.
 
-use std::{fs, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Command,
+};
 
-use super::{Legacy, Rule};
+use super::{Hook, Legacy, Place, Rule, reach::places_of};
 use crate::shell::quote;
 
 /// The tools of legacy iptables, the file that names their tables, and what saves one.
@@ -14,6 +18,15 @@ pub const LEGACY_TOOLS: [(&str, &str, &str); 2] = [
 
 /// Chains that a forwarded packet passes.
 const ON_PATH: [&str; 3] = ["PREROUTING", "FORWARD", "POSTROUTING"];
+
+/// The chains that every packet comes by, where a table has them.
+const BUILT_IN: [(&str, Hook); 5] = [
+    ("PREROUTING", Hook::Prerouting),
+    ("INPUT", Hook::Input),
+    ("FORWARD", Hook::Forward),
+    ("OUTPUT", Hook::Output),
+    ("POSTROUTING", Hook::Postrouting),
+];
 
 /// The tables in which something stands on the forward path.
 ///
@@ -46,7 +59,7 @@ fn saved(words: &[&str]) -> Result<String, String> {
     Err(unread(output.status.to_string()))
 }
 
-/// The rules that drop or reject.
+/// The rules and policies that drop or reject.
 ///
 /// # Errors
 /// As [`tables`].
@@ -55,26 +68,67 @@ pub fn rules() -> Result<Vec<Rule>, String> {
     for (tool, names, save) in LEGACY_TOOLS {
         for table in fs::read_to_string(names).unwrap_or_default().lines() {
             let saved = saved(&[save, "-c", "-t", table])?;
-            found.extend(saved.lines().filter_map(|line| dropping_rule(tool, table, line)));
+            found.extend(dropping(tool, table, &saved));
         }
     }
     Ok(found)
 }
 
-/// A line such as `[3:252] -A FORWARD -p tcp -j DROP`.
-fn dropping_rule(tool: &str, table: &str, line: &str) -> Option<Rule> {
-    let (counts, rule) = line.strip_prefix('[')?.split_once("] -A ")?;
+/// What drops or rejects, of what `iptables-save -c` prints.
+fn dropping(tool: &str, table: &str, saved: &str) -> Vec<Rule> {
+    let mut leads_to: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (chain, rule) in saved.lines().filter_map(|line| appended(line)?.1.split_once(' ')) {
+        let mut words = rule.split(' ').skip_while(|word| !["-j", "-g"].contains(word));
+        leads_to.entry(chain).or_default().extend(words.nth(1));
+    }
+    let family = if tool == "ip6tables" { "ip6" } else { "ip" };
+    let place = |hook| Place { family, hook, devices: Vec::new() };
+    let met = places_of(BUILT_IN.into_iter().map(|(name, hook)| (name, place(hook))), &leads_to);
+    let rules = saved.lines().filter_map(|line| {
+        let (chain, rule) =
+            dropping_rule(tool, table, line).or_else(|| dropping_policy(tool, table, line))?;
+        Some(Rule { met: met.get(chain)?.clone(), ..rule })
+    });
+    rules.collect()
+}
+
+/// The counters and the words behind `-A` of a line such as `[3:252] -A FORWARD -p tcp -j DROP`.
+fn appended(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix('[')?.split_once("] -A ")
+}
+
+/// A rule that drops or rejects, and its chain.
+fn dropping_rule<'l>(tool: &str, table: &str, line: &'l str) -> Option<(&'l str, Rule)> {
+    let (counts, rule) = appended(line)?;
     let verdicts = [" -j DROP", " -j REJECT"];
     let (before, _) = verdicts.iter().find_map(|verdict| rule.split_once(verdict))?;
     let (chain, matches) = before.split_once(' ').unwrap_or((before, ""));
-    Some(Rule {
+    let found = Rule {
         name: format!("{tool} table {table}: -A {rule}"),
-        chain: chain.to_owned(),
+        place: format!("{tool} table {table} {chain}"),
+        met: BTreeSet::new(),
         handle: None,
         packets: counts.split(':').next()?.parse().ok(),
         takes_all: matches.is_empty(),
-        remove: format!("{tool}-legacy -t {table} -D {}", requoted(rule)),
-    })
+        remove: Some(format!("{tool}-legacy -t {table} -D {}", requoted(rule))),
+    };
+    Some((chain, found))
+}
+
+/// A policy that drops, such as `:FORWARD DROP [5:420]`, and its chain.
+fn dropping_policy<'l>(tool: &str, table: &str, line: &'l str) -> Option<(&'l str, Rule)> {
+    let (chain, counts) = line.strip_prefix(':')?.split_once(" DROP [")?;
+    let place = format!("{tool} table {table} {chain}");
+    let found = Rule {
+        name: format!("{place}, policy DROP"),
+        place,
+        met: BTreeSet::new(),
+        handle: None,
+        packets: counts.split(':').next()?.parse().ok(),
+        takes_all: false,
+        remove: None,
+    };
+    Some((chain, found))
 }
 
 /// The words of a rule, which `iptables-save` puts in double quotes where it has to
@@ -127,15 +181,16 @@ mod tests {
 
     #[test]
     fn rules_that_drop_are_told_with_what_they_took() {
-        let rule = |line| dropping_rule("iptables", "filter", line);
+        let rule = |line| dropping_rule("iptables", "filter", line).map(|(_, rule)| rule);
         let found = rule("[3:252] -A FORWARD -s 10.0.0.2/32 -j DROP");
         let expected = Rule {
             name: "iptables table filter: -A FORWARD -s 10.0.0.2/32 -j DROP".to_owned(),
-            chain: "FORWARD".to_owned(),
+            place: "iptables table filter FORWARD".to_owned(),
+            met: BTreeSet::new(),
             handle: None,
             packets: Some(3),
             takes_all: false,
-            remove: "iptables-legacy -t filter -D FORWARD -s 10.0.0.2/32 -j DROP".to_owned(),
+            remove: Some("iptables-legacy -t filter -D FORWARD -s 10.0.0.2/32 -j DROP".to_owned()),
         };
         assert_eq!(found, Some(expected));
         let all = rule("[0:0] -A INPUT -j REJECT --reject-with icmp-port-unreachable");
@@ -143,9 +198,25 @@ mod tests {
         let named = r#"[0:0] -A INPUT -m comment --comment "a \"b\" $(c)" -j DROP"#;
         let removed =
             r#"iptables-legacy -t filter -D INPUT -m comment --comment 'a "b" $(c)' -j DROP"#;
-        assert_eq!(rule(named).map(|rule| rule.remove).as_deref(), Some(removed));
+        assert_eq!(rule(named).and_then(|rule| rule.remove).as_deref(), Some(removed));
         assert_eq!(rule("[3:252] -A FORWARD -j ACCEPT"), None);
         assert_eq!(rule(":FORWARD DROP [5:6]"), None);
+    }
+
+    #[test]
+    fn what_no_packet_comes_to_drops_none() {
+        let saved = ":INPUT ACCEPT [0:0]\n:FORWARD DROP [5:6]\n:MY - [0:0]\n:LONE - [0:0]\n\
+                     [1:2] -A INPUT -p tcp -g MY\n[1:2] -A MY -j DROP\n[1:2] -A LONE -j DROP\n";
+        let found = dropping("ip6tables", "filter", saved);
+        let found: Vec<_> = found
+            .iter()
+            .map(|rule| (rule.name.as_str(), rule.met.iter().map(|it| it.hook).collect::<Vec<_>>()))
+            .collect();
+        let expected = [
+            ("ip6tables table filter FORWARD, policy DROP", vec![Hook::Forward]),
+            ("ip6tables table filter: -A MY -j DROP", vec![Hook::Input]),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -2,11 +2,18 @@
 
 mod legacy;
 mod nftables;
+mod reach;
+mod rules;
 mod sysctl;
+mod words;
+
+use std::collections::BTreeSet;
 
 pub use legacy::{LEGACY_TOOLS, rules as legacy_rules, tables};
-pub use nftables::{base_chains, rules as nft_rules};
+pub use nftables::base_chains;
+pub use rules::rules as nft_rules;
 pub use sysctl::bridge_calls_ip;
+pub use words::takes as nft_takes;
 
 /// Where a base chain of nftables stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +53,27 @@ pub struct Chain {
     pub first_rule: Option<u64>,
     /// What no rule takes is dropped.
     pub drops: bool,
+    /// Packets that no rule has taken, where it counts them.
+    pub packets: Option<u64>,
+}
+
+/// Where packets come to a chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// As of the base chain.
+    pub family: &'static str,
+    /// Where the base chain stands.
+    pub hook: Hook,
+    /// The devices that it is for.
+    pub devices: Vec<String>,
+}
+
+impl Place {
+    /// Of a base chain.
+    #[must_use]
+    pub fn of(chain: &Chain) -> Self {
+        Self { family: chain.family, hook: chain.hook, devices: chain.devices.clone() }
+    }
 }
 
 /// A table of legacy iptables or ebtables in which something stands on the forward path.
@@ -59,19 +87,29 @@ pub struct Legacy {
     pub rule: String,
 }
 
-/// A rule that drops or rejects.
+/// A rule that drops or rejects, or the policy of a chain that does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The rule, so that the tool finds it.
     pub name: String,
-    /// Name of its chain.
-    pub chain: String,
+    /// Its chain, in the same way.
+    pub place: String,
+    /// By which base chains packets come to it.
+    pub met: BTreeSet<Place>,
     /// Its handle, where the tool gives it one.
     pub handle: Option<u64>,
     /// Packets that it has taken, where it counts.
     pub packets: Option<u64>,
     /// It takes every packet that comes to it.
     pub takes_all: bool,
-    /// The command that removes it.
-    pub remove: String,
+    /// The command that removes it. A policy has none, nor a rule that does more than drop.
+    pub remove: Option<String>,
+}
+
+impl Rule {
+    /// It is a rule, not the policy of a chain.
+    #[must_use]
+    pub const fn is_rule(&self) -> bool {
+        self.remove.is_some()
+    }
 }

@@ -6,17 +6,14 @@ use std::collections::BTreeMap;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc::{EINVAL, EOPNOTSUPP, EPROTONOSUPPORT};
 
-use super::{Chain, Hook, Rule};
-use crate::{
-    netlink::{self, NetlinkError, attributes, nested, text},
-    shell::quote,
-};
+use super::{Chain, Hook};
+use crate::netlink::{self, NetlinkError, attributes, nested, text};
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper byte, the message in the lower.
 const GET_CHAIN: u16 = 10 << 8 | 4;
-const GET_RULE: u16 = 10 << 8 | 7;
+pub(super) const GET_RULE: u16 = 10 << 8 | 7;
 /// `struct nfgenmsg`: any family, version 0.
-const GENERIC: [u8; 4] = [0; 4];
+pub(super) const GENERIC: [u8; 4] = [0; 4];
 
 /// Attributes of a chain.
 const CHAIN_TABLE: u16 = 1;
@@ -24,6 +21,7 @@ const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
 const CHAIN_POLICY: u16 = 5;
 const CHAIN_USE: u16 = 6;
+const CHAIN_COUNTERS: u16 = 8;
 /// Attributes of a hook.
 const HOOK_NUMBER: u16 = 1;
 const HOOK_DEVICE: u16 = 3;
@@ -32,18 +30,11 @@ const HOOK_DEVICES: u16 = 4;
 const RULE_TABLE: u16 = 1;
 const RULE_CHAIN: u16 = 2;
 const RULE_HANDLE: u16 = 3;
-const RULE_EXPRESSIONS: u16 = 4;
-/// Attributes of an expression, and of those that matter here.
-const EXPRESSION_NAME: u16 = 1;
-const EXPRESSION_DATA: u16 = 2;
-const IMMEDIATE_DATA: u16 = 2;
-const DATA_VERDICT: u16 = 2;
-const VERDICT_CODE: u16 = 1;
+/// Attribute of a counter.
 const COUNTER_PACKETS: u16 = 2;
-const TARGET_NAME: u16 = 1;
 
 /// `NF_DROP`.
-const DROP: u32 = 0;
+pub(super) const DROP: u32 = 0;
 
 /// The base chains of the calling thread's namespace.
 ///
@@ -68,81 +59,13 @@ pub fn base_chains() -> Result<Vec<Chain>, String> {
     Ok(chains)
 }
 
-/// The rules that drop or reject, of all chains.
-///
-/// # Errors
-/// What cannot be read, in one line.
-pub fn rules() -> Result<Vec<Rule>, String> {
-    match netlink::dump(NETLINK_NETFILTER, "nftables rules", GET_RULE, &GENERIC) {
-        Ok(rules) => Ok(rules.iter().filter_map(|(_, message)| dropping_rule(message)).collect()),
-        Err(error) if is_absent(&error) => Ok(Vec::new()),
-        Err(error) => Err(format!("nftables: {error}")),
-    }
-}
-
-fn dropping_rule(message: &[u8]) -> Option<Rule> {
-    let ((family, table, chain), handle) = rule(message)?;
-    let attributes = attributes(message.get(GENERIC.len()..)?);
-    let expressions = Expressions::read(attributes.get(&RULE_EXPRESSIONS)?);
-    expressions.drops.then(|| Rule {
-        name: format!("nft {family} {table} {chain}: rule handle {handle}"),
-        handle: Some(handle),
-        packets: expressions.packets,
-        takes_all: !expressions.chooses,
-        remove: format!(
-            "nft delete rule {family} {} {} handle {handle}",
-            quote(&table),
-            quote(&chain)
-        ),
-        chain,
-    })
-}
-
-/// What the expressions of a rule do, as far as it matters here.
-#[derive(Default)]
-struct Expressions {
-    drops: bool,
-    /// They look at the packet first.
-    chooses: bool,
-    packets: Option<u64>,
-}
-
-impl Expressions {
-    fn read(list: &[u8]) -> Self {
-        let mut expressions = Self::default();
-        for (_, expression) in nested(list) {
-            let expression = attributes(&expression);
-            let name = expression.get(&EXPRESSION_NAME).map(|name| text(name));
-            let data = expression.get(&EXPRESSION_DATA).map(Vec::as_slice).unwrap_or_default();
-            match name.as_deref() {
-                Some("immediate") => expressions.drops |= verdict(data) == Some(DROP),
-                Some("reject") => expressions.drops = true,
-                Some("target") => expressions.drops |= is_reject(data),
-                Some("counter") => expressions.packets = packets(data),
-                _ => expressions.chooses = true,
-            }
-        }
-        expressions
-    }
-}
-
-fn verdict(immediate: &[u8]) -> Option<u32> {
-    let data = attributes(attributes(immediate).get(&IMMEDIATE_DATA)?);
-    number(attributes(data.get(&DATA_VERDICT)?).get(&VERDICT_CODE))
-}
-
-/// What `iptables-nft` makes of `-j REJECT`.
-fn is_reject(target: &[u8]) -> bool {
-    attributes(target).get(&TARGET_NAME).is_some_and(|name| text(name) == "REJECT")
-}
-
-fn packets(counter: &[u8]) -> Option<u64> {
+pub(super) fn packets(counter: &[u8]) -> Option<u64> {
     let packets = attributes(counter);
     packets.get(&COUNTER_PACKETS)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
 /// A kernel without nftables says so in one of these ways.
-fn is_absent(error: &NetlinkError) -> bool {
+pub(super) fn is_absent(error: &NetlinkError) -> bool {
     match error {
         NetlinkError::Refused(error) | NetlinkError::Socket(error) => {
             matches!(error.raw_os_error(), Some(EINVAL | EOPNOTSUPP | EPROTONOSUPPORT))
@@ -151,7 +74,7 @@ fn is_absent(error: &NetlinkError) -> bool {
     }
 }
 
-fn number(bytes: Option<&Vec<u8>>) -> Option<u32> {
+pub(super) fn number(bytes: Option<&Vec<u8>>) -> Option<u32> {
     bytes?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
@@ -169,6 +92,7 @@ fn chain(message: &[u8]) -> Option<Chain> {
         rules: number(attributes.get(&CHAIN_USE)).unwrap_or(0),
         first_rule: None,
         drops: number(attributes.get(&CHAIN_POLICY)) == Some(DROP),
+        packets: attributes.get(&CHAIN_COUNTERS).and_then(|counters| packets(counters)),
     })
 }
 
@@ -205,10 +129,11 @@ const fn hook_of(family: &str, number: u32) -> Option<Hook> {
     })
 }
 
-type RuleKey = (&'static str, String, String);
+/// Family, table and name of a chain.
+pub(super) type ChainKey = (&'static str, String, String);
 
 /// Handle of the first rule of each chain.
-fn first_rules(rules: &[(u16, Vec<u8>)]) -> BTreeMap<RuleKey, u64> {
+fn first_rules(rules: &[(u16, Vec<u8>)]) -> BTreeMap<ChainKey, u64> {
     let mut first = BTreeMap::new();
     for (_, message) in rules {
         if let Some((key, handle)) = rule(message) {
@@ -218,7 +143,7 @@ fn first_rules(rules: &[(u16, Vec<u8>)]) -> BTreeMap<RuleKey, u64> {
     first
 }
 
-fn rule(message: &[u8]) -> Option<(RuleKey, u64)> {
+pub(super) fn rule(message: &[u8]) -> Option<(ChainKey, u64)> {
     let attributes = attributes(message.get(GENERIC.len()..)?);
     let table = text(attributes.get(&RULE_TABLE)?);
     let chain = text(attributes.get(&RULE_CHAIN)?);

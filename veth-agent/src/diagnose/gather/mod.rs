@@ -7,14 +7,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{Case, Counted, Facts, Firewall, expect};
 use veth_common::names;
 
 use crate::{
-    collect::{self, DropReader},
+    collect::{self, DropReader, Drops},
     config::DEFAULT_MAX_ENDS,
     datapath::{self, DatapathError, EndHooks, Maps, Pins},
     fastpath, firewall,
@@ -25,6 +25,9 @@ use crate::{
 
 /// A namespace that is being deleted has no name any more, and takes its ends along in a moment.
 const MOMENT: Duration = Duration::from_millis(500);
+
+/// Whoever is cut off tries again in the meantime: `ping` does.
+const AGAIN: Duration = Duration::from_millis(1100);
 
 /// Takes a picture with its routes; a second one, where ends are without a peer that may be about to go.
 ///
@@ -48,6 +51,7 @@ pub fn gather(
     snapshot: &Snapshot,
     hooks: &BTreeMap<EndId, EndHooks>,
 ) -> BTreeMap<NetnsCookie, Facts> {
+    let (began, dropped) = (Instant::now(), dropped_by_firewalls(pins));
     let (nothing, uncounted) = (BTreeMap::new(), Counted::default());
     let questions = expect::questions(&Case::new(snapshot, &nothing, &uncounted));
     let mut facts = BTreeMap::new();
@@ -61,10 +65,38 @@ pub fn gather(
         // One that is gone by now has no facts.
         if let Ok(mut looked) = looked {
             look_for_peers(snapshot, netns, &mut looked);
+            looked.dropped_before =
+                dropped.as_ref().map(|all| all.get(&netns.cookie).copied().unwrap_or(0));
             facts.insert(netns.cookie, looked);
         }
     }
+    if facts.values().any(is_unclear) {
+        thread::sleep(AGAIN.saturating_sub(began.elapsed()));
+    }
     facts
+}
+
+/// What firewalls have dropped so far on account of ends, by namespace, where that is counted.
+fn dropped_by_firewalls(pins: &Pins) -> Option<BTreeMap<NetnsCookie, u64>> {
+    let counted = drops(pins).ok()??;
+    let mut dropped = BTreeMap::new();
+    for (end, drops) in counted {
+        let packets = collect::by_reason(&drops).get("netfilter_drop").copied().unwrap_or(0);
+        *dropped.entry(end.netns).or_default() += packets;
+    }
+    Some(dropped)
+}
+
+/// Whether only what is dropped in the meantime can tell who drops.
+fn is_unclear(facts: &Facts) -> bool {
+    let Some(dropped) = facts.dropped_before.filter(|dropped| *dropped > 0) else { return false };
+    let rules = facts.firewall.rules.iter().map(|rule| rule.packets);
+    let suspects: Vec<_> = rules.filter(|packets| *packets != Some(0)).collect();
+    match suspects.as_slice() {
+        [] => false,
+        [only] => only.is_none_or(|packets| packets < dropped),
+        _ => true,
+    }
 }
 
 /// Reads what programs of ours have counted. Where none are, nothing is.
@@ -72,16 +104,21 @@ pub fn gather(
 /// # Errors
 /// When what is pinned cannot be read.
 pub fn count(pins: &Pins, snapshot: &Snapshot) -> Result<Counted, DatapathError> {
-    if !pins.exist() {
-        return Ok(Counted::default());
-    }
+    let Some(drops) = drops(pins)? else { return Ok(Counted::default()) };
     let maps = Maps::open(pins, DEFAULT_MAX_ENDS)?;
-    let drops = DropReader::new(pins).read(&maps);
-    let failed =
-        |error| DatapathError::Map { name: names::MAP_DROP_COUNTS, source: Box::new(error) };
-    let drops = drops.map_err(failed)?.of_ends;
     let readings = snapshot.ends().map(|end| (end, collect::read(&maps, end))).collect();
     Ok(Counted { readings, drops })
+}
+
+/// What was lost, by end; `None` where no programs of ours are.
+fn drops(pins: &Pins) -> Result<Option<BTreeMap<EndId, Vec<Drops>>>, DatapathError> {
+    if !pins.exist() {
+        return Ok(None);
+    }
+    let failed =
+        |error| DatapathError::Map { name: names::MAP_DROP_COUNTS, source: Box::new(error) };
+    let maps = Maps::open(pins, DEFAULT_MAX_ENDS)?;
+    Ok(Some(DropReader::new(pins).read(&maps).map_err(failed)?.of_ends))
 }
 
 /// Whether a namespace has anything to do with pairs.
@@ -120,6 +157,9 @@ fn within(netns: &Namespace, asked: Option<&BTreeSet<IpAddr>>) -> Facts {
         facts.unread.insert(error.to_string());
     }
     facts.firewall = firewall(&mut facts.unread);
+    let bridged = netns.links.values().any(|link| link.port.is_some());
+    facts.bridge_calls_ip =
+        bridged && facts.firewall != Firewall::default() && firewall::bridge_calls_ip();
     facts
 }
 
@@ -135,7 +175,7 @@ fn firewall(unread: &mut BTreeSet<String>) -> Firewall {
         Vec::new()
     });
     // Without a base chain, no rule of any other is met.
-    let nft = if chains.is_empty() { Ok(Vec::new()) } else { firewall::nft_rules() };
+    let nft = if chains.is_empty() { Ok(Vec::new()) } else { firewall::nft_rules(&chains) };
     let mut rules = Vec::new();
     for found in [nft, firewall::legacy_rules()] {
         match found {
