@@ -101,6 +101,14 @@ pub struct Qdisc {
     pub queued: u32,
 }
 
+impl Qdisc {
+    /// It is no queue, but a hook for programs and filters.
+    #[must_use]
+    pub fn is_hook(&self) -> bool {
+        matches!(self.kind.as_str(), "clsact" | "ingress")
+    }
+}
+
 /// Where a packet would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {

@@ -6,8 +6,10 @@ use crate::diagnose::{Case, Certainty, End, Finding, Qdisc};
 const MANAGE_QUEUES: [&str; 8] = ["cake", "codel", "fq", "fq_codel", "fq_pie", "pie", "red", "sfq"];
 const MANAGED_SHARE: u64 = 100;
 
-/// Hooks for programs and filters, not queues: see the check `hook`.
-const HOOKS: [&str; 2] = ["clsact", "ingress"];
+/// These hold to a rate, and drop whatever comes faster: one packet in ten is their work. More may be meant
+/// so, too.
+const SHAPE: [&str; 3] = ["hfsc", "htb", "tbf"];
+const SHAPED_SHARE: u64 = 10;
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
     let ends: Vec<_> = case.ends().collect();
@@ -23,9 +25,15 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
 
 fn drops_too_much(qdisc: &Qdisc) -> bool {
     let kind = qdisc.kind.as_str();
-    let drops = u64::from(qdisc.drops);
-    !HOOKS.contains(&kind)
-        && (!MANAGE_QUEUES.contains(&kind) || drops * MANAGED_SHARE > qdisc.sent + drops)
+    let (drops, all) = (u64::from(qdisc.drops), qdisc.sent + u64::from(qdisc.drops));
+    let allowed = match kind {
+        // What drops there is a program: see the check `dropped`.
+        _ if qdisc.is_hook() => return false,
+        _ if SHAPE.contains(&kind) => all / SHAPED_SHARE,
+        _ if MANAGE_QUEUES.contains(&kind) => all / MANAGED_SHARE,
+        _ => 0,
+    };
+    drops > allowed
 }
 
 fn drops_all(case: &Case<'_>, end: &End<'_>) -> Finding {
@@ -38,8 +46,13 @@ fn drops_all(case: &Case<'_>, end: &End<'_>) -> Finding {
 fn full(case: &Case<'_>, end: &End<'_>, qdisc: &Qdisc) -> Finding {
     let Qdisc { kind, sent, drops, queued, .. } = qdisc;
     let what = format!("the qdisc {kind} of {} drops what it has no room for", case.name_of(end));
-    Finding::warning("qdisc", end.id, what)
-        .because(format!("{drops} dropped, {sent} sent, {queued} waiting"), "TCA_STATS2")
+    let finding = Finding::warning("qdisc", end.id, what)
+        .because(format!("{drops} dropped, {sent} sent, {queued} waiting"), "TCA_STATS2");
+    if SHAPE.contains(&kind.as_str()) {
+        // Somebody wants the limit.
+        return finding.only(Certainty::Possible);
+    }
+    finding
         .only(Certainty::Likely)
         .mended_by(case.tc(end.netns, &format!("qdisc del dev {} root", end.word())))
 }
@@ -73,5 +86,22 @@ mod tests {
         assert_eq!(found[0].mend, ["tc qdisc replace dev link2 root noqueue"]);
         assert_eq!(said(true, "noqueue"), []);
         assert_eq!(said(false, "noop"), []);
+    }
+    #[test]
+    fn a_shaper_may_drop_a_tenth() {
+        let qdisc = |kind: &str, sent, drops| Qdisc {
+            dev: crate::types::IfIndex(2),
+            kind: kind.to_owned(),
+            root: true,
+            sent,
+            drops,
+            queued: 0,
+        };
+        assert!(!drops_too_much(&qdisc("tbf", 900, 100)));
+        assert!(drops_too_much(&qdisc("tbf", 900, 101)));
+        assert!(!drops_too_much(&qdisc("fq_codel", 990, 10)));
+        assert!(drops_too_much(&qdisc("fq_codel", 989, 11)));
+        assert!(drops_too_much(&qdisc("pfifo", 999, 1)));
+        assert!(!drops_too_much(&qdisc("clsact", 1, 99)));
     }
 }
