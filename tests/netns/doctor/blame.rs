@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use veth_agent::preflight::Feature;
 use veth_tests::{
-    Agent, Finding, Node, agent, cured, doctor, healthy, lacks, mend, on_node, run, shell,
+    Agent, Finding, Foreign, Node, agent, cured, doctor, healthy, lacks, mend, on_node, run, shell,
 };
 
 use super::{answers, answers_soon, bridged, direct, routed, uplink};
@@ -303,5 +303,31 @@ fn a_policy_of_legacy_iptables() {
         ensure!(only.mend.is_none(), "{only:?}");
         run("iptables-legacy -P FORWARD ACCEPT")?;
         healthy(node)
+    });
+}
+
+/// A filter behind ours, as `tc` puts it there.
+#[test]
+fn a_filter_that_drops() {
+    if lacks(Feature::DropReasons) {
+        return;
+    }
+    on_node(|node| {
+        direct(node)?;
+        let _daemon = Agent::start(node, "")?;
+        answers_soon(node, "orange", "192.168.1.3", 56)?;
+        run("tc -n green qdisc add dev tap2 clsact")?;
+        let _eater = Foreign::dropping("eater")?;
+        let drop = "pref 7 bpf da object-pinned /sys/fs/bpf/eater";
+        for (hook, reason) in [("ingress", "tc_ingress"), ("egress", "tc_egress")] {
+            let tc = "nsenter --net=/run/netns/green tc";
+            run(&format!("{tc} filter add dev tap2 {hook} {drop}"))?;
+            ensure!(!answers("orange", "192.168.1.3", 56)?);
+            let finding = cured(node, "program", "green/tap2")?;
+            ensure!(finding.what.contains("filter at priority 7"), "{finding:?}");
+            ensure!(finding.evidence[0].contains(reason), "{finding:?}");
+            answers_soon(node, "orange", "192.168.1.3", 56)?;
+        }
+        Ok(())
     });
 }

@@ -41,7 +41,7 @@ fn by_program(case: &Case<'_>, end: &End<'_>, lost: String, hook: &str) -> Optio
     let certainty = if others.len() == 1 { Certainty::Certain } else { Certainty::Possible };
     let finding =
         Finding::warning("program", end.id, what).because(lost, "skb:kfree_skb").only(certainty);
-    Some(match first.strip_prefix("filter at priority ") {
+    Some(match priority_of(first) {
         Some(priority) => {
             let command = format!("filter del dev {} {hook} pref {priority}", end.word());
             finding.mended_by(case.tc(end.netns, &command))
@@ -51,6 +51,12 @@ fn by_program(case: &Case<'_>, end: &End<'_>, lost: String, hook: &str) -> Optio
             None => finding,
         },
     })
+}
+
+/// Priority of a filter that is told as such, with a program or without.
+fn priority_of(filter: &str) -> Option<&str> {
+    let filter = filter.strip_prefix("program ").unwrap_or(filter);
+    filter.strip_prefix("filter at priority ")?.split(' ').next()
 }
 
 fn by_xdp(case: &Case<'_>, end: &End<'_>, lost: String) -> Option<Finding> {

@@ -198,7 +198,10 @@ fn look_ahead(
             facts.bpf_links = datapath::links_by_program();
         }
         let Some(hooks) = hooks.get(&netns.end(link.index)) else { continue };
-        let crowded = [hooks.ingress, hooks.egress].into_iter().flatten().any(|hook| hook.of > 1);
+        let mut ours = [hooks.ingress, hooks.egress].into_iter().flatten();
+        // Filters run behind programs of TCX; those that drop count it at their qdisc.
+        let filters = facts.qdiscs.iter().any(|qdisc| qdisc.dev == link.index && qdisc.is_hook());
+        let crowded = ours.any(|hook| filters || hook.of > 1);
         if crowded && let Ok(found) = fastpath::look_at_end(pins, netns.cookie, link) {
             facts.hooks.insert(link.index, found);
             if facts.bpf_links.is_empty() {
