@@ -90,18 +90,48 @@ fn a_deleted_namespace() {
     });
 }
 
-/// Its peer's namespace has lost its name, and lives on because somebody holds a file.
+/// Its peer's namespace has lost its name, and lives on because somebody holds a file. While its peer is up,
+/// somebody may be at work there.
 #[test]
 fn a_leaked_end() {
     on_node(|node| {
-        node.netns("lost")?;
-        run("ip link add h0 type veth peer name eth0 netns lost")?;
-        run("ip link set h0 up")?;
-        run("ip -n lost link set eth0 up")?;
-        let _held = std::fs::File::open("/run/netns/lost")?;
-        run("ip netns del lost")?;
-        let finding = cured(node, "leaked", "host/h0")?;
-        ensure!(finding.severity == "warning", "{finding:?}");
+        let lose = |up: &str| {
+            node.netns("lost")?;
+            run("ip link add h0 type veth peer name eth0 netns lost")?;
+            run("ip link set h0 up")?;
+            run(&format!("ip -n lost link set eth0 {up}"))?;
+            let held = std::fs::File::open("/run/netns/lost")?;
+            run("ip netns del lost")?;
+            Ok::<_, anyhow::Error>(held)
+        };
+        let at_work = lose("up")?;
+        let found = doctor("")?;
+        let [only] = found.as_slice() else { anyhow::bail!("{found:#?}") };
+        ensure!(only.check == "leaked" && only.at == "host/h0", "{only:?}");
+        ensure!(only.severity == "warning" && only.mend.is_none(), "{only:?}");
+        drop(at_work);
+        healthy(node)?;
+        let _idle = lose("down")?;
+        cured(node, "leaked", "host/h0")?;
+        Ok(())
+    });
+}
+
+/// A namespace that is about to go takes its ends along, if it has to wait for others, too.
+#[test]
+fn an_end_that_is_about_to_go_is_not_leaked() {
+    on_node(|node| {
+        node.netns("going")?;
+        run("ip link add h0 type veth peer name eth0 netns going")?;
+        let held = std::fs::File::open("/run/netns/going")?;
+        run("ip netns del going")?;
+        let going = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(2));
+            drop(held);
+        });
+        let found = doctor("")?;
+        ensure!(going.join().is_ok());
+        ensure!(found.iter().all(|it| it.check != "leaked"), "{found:#?}");
         Ok(())
     });
 }

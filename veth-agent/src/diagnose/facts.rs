@@ -44,6 +44,8 @@ pub struct Facts {
     /// By which numbers it knows others that were looked into; asked only where the other end of a pair
     /// was not seen.
     pub numbers: BTreeMap<i32, NetnsCookie>,
+    /// Ends whose peer is in none of the namespaces that were looked into, then and some time later.
+    pub lost: BTreeSet<IfIndex>,
     /// What could not be read, and why.
     pub unread: BTreeSet<String>,
 }

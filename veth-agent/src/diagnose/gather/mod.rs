@@ -23,8 +23,11 @@ use crate::{
     types::{EndId, NetnsCookie},
 };
 
-/// A namespace that is being deleted has no name any more, and takes its ends along in a moment.
+/// A namespace that is being deleted has no name any more, and takes its ends along: mostly in a moment.
 const MOMENT: Duration = Duration::from_millis(500);
+
+/// Where many are being deleted, the last one waits for all others.
+const WHILE: Duration = Duration::from_secs(3);
 
 /// Whoever is cut off tries again in the meantime: `ping` does.
 const AGAIN: Duration = Duration::from_millis(1100);
@@ -70,6 +73,7 @@ pub fn gather(
             facts.insert(netns.cookie, looked);
         }
     }
+    look_for_lost(snapshot, &mut facts);
     if facts.values().any(is_unclear) {
         thread::sleep(AGAIN.saturating_sub(began.elapsed()));
     }
@@ -141,6 +145,29 @@ fn look_for_peers(snapshot: &Snapshot, netns: &Namespace, facts: &mut Facts) {
         if let Some(there) = lies_in {
             let (label, there) = (netns.label(snapshot.host), there.label(snapshot.host));
             facts.unread.insert(format!("the other end of {label}/{}, in {there}", link.name));
+        }
+    }
+}
+
+/// Ends without a peer that stay so: what is about to go has gone by then, and what came has its peer.
+fn look_for_lost(snapshot: &Snapshot, facts: &mut BTreeMap<NetnsCookie, Facts>) {
+    let nowhere = |end: &EndId| {
+        let nsid = snapshot.link(*end).and_then(|link| link.peer?.nsid);
+        let numbers = facts.get(&end.netns).map(|facts| &facts.numbers);
+        snapshot.peer_of(*end).is_none()
+            && nsid.is_some_and(|nsid| numbers.is_some_and(|known| !known.contains_key(&nsid)))
+    };
+    let lost: Vec<_> = snapshot.ends().filter(nowhere).collect();
+    if lost.is_empty() || !snapshot.unseen.is_empty() {
+        return;
+    }
+    thread::sleep(WHILE);
+    let Ok(later) = inventory::snapshot(Depth::Routes) else { return };
+    let peer = |snapshot: &Snapshot, end| snapshot.link(end).and_then(|link| link.peer);
+    for end in lost {
+        let stays = peer(&later, end).is_some() && peer(&later, end) == peer(snapshot, end);
+        if stays && later.peer_of(end).is_none() && later.unseen.is_empty() {
+            facts.entry(end.netns).or_default().lost.insert(end.ifindex);
         }
     }
 }
