@@ -38,9 +38,11 @@ fn by_program(case: &Case<'_>, end: &End<'_>, lost: String, hook: &str) -> Optio
     };
     let first = others.first()?;
     let what = format!("on {} {hook}, {first} drops packets", case.name_of(end));
-    let certainty = if others.len() == 1 { Certainty::Certain } else { Certainty::Possible };
-    let finding =
-        Finding::warning("program", end.id, what).because(lost, "skb:kfree_skb").only(certainty);
+    let finding = Finding::warning("program", end.id, what).because(lost, "skb:kfree_skb");
+    // Which of several it was, nobody tells.
+    if others.len() > 1 {
+        return Some(finding.only(Certainty::Possible));
+    }
     Some(match priority_of(first) {
         Some(priority) => {
             let command = format!("filter del dev {} {hook} pref {priority}", end.word());
