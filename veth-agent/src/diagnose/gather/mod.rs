@@ -54,7 +54,10 @@ pub fn gather(
     snapshot: &Snapshot,
     hooks: &BTreeMap<EndId, EndHooks>,
 ) -> BTreeMap<NetnsCookie, Facts> {
-    let (began, dropped) = (Instant::now(), dropped_by_firewalls(pins));
+    let began = Instant::now();
+    // The kernel's names of reasons take their time to read.
+    let counting = pins.clone();
+    let dropped = thread::spawn(move || dropped_by_firewalls(&counting));
     let (nothing, uncounted) = (BTreeMap::new(), Counted::default());
     let questions = expect::questions(&Case::new(snapshot, &nothing, &uncounted));
     let mut facts = BTreeMap::new();
@@ -68,9 +71,12 @@ pub fn gather(
         // One that is gone by now has no facts.
         if let Ok(mut looked) = looked {
             look_for_peers(snapshot, netns, &mut looked);
-            looked.dropped_before =
-                dropped.as_ref().map(|all| all.get(&netns.cookie).copied().unwrap_or(0));
             facts.insert(netns.cookie, looked);
+        }
+    }
+    if let Ok(Some(dropped)) = dropped.join() {
+        for (netns, facts) in &mut facts {
+            facts.dropped_before = Some(dropped.get(netns).copied().unwrap_or(0));
         }
     }
     look_for_lost(snapshot, &mut facts);
