@@ -6,6 +6,7 @@ mod cables;
 mod health;
 mod hosts;
 mod mtu;
+mod routes;
 mod segments;
 
 use std::time::Duration;

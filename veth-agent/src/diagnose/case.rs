@@ -287,19 +287,22 @@ impl<'a> Case<'a> {
         self.inside(netns, &format!("tc {arguments}"))
     }
 
-    /// A route as `ip route` takes it, without its MTU.
+    /// A route as `ip route` takes it, without its MTU. `None` where something of it would be lost.
     #[must_use]
-    pub fn route_words(&self, end: &End<'_>, route: &Route) -> String {
+    pub fn route_words(&self, end: &End<'_>, route: &Route) -> Option<String> {
+        let rest = route.rest.as_ref()?;
         let to = match (route.to.prefix_len(), route.to.addr().is_ipv4()) {
             (0, true) => "0.0.0.0/0".to_owned(),
             (0, false) => "::/0".to_owned(),
             _ => route.to.to_string(),
         };
-        let via = route.via.map(|via| format!(" via {via}")).unwrap_or_default();
+        let other_family = |via: IpAddr| via.is_ipv6() && route.to.addr().is_ipv4();
+        let family = if route.via.is_some_and(other_family) { "inet6 " } else { "" };
+        let via = route.via.map(|via| format!(" via {family}{via}")).unwrap_or_default();
         let source = route.source.map(|source| format!(" src {source}")).unwrap_or_default();
         let metric = Some(route.metric).filter(|metric| *metric != 0);
         let metric = metric.map(|metric| format!(" metric {metric}")).unwrap_or_default();
-        format!("{to}{via} dev {}{source}{metric}", end.word())
+        Some(format!("{to}{via} dev {}{source}{metric}{rest}", end.word()))
     }
 
     /// Any command in a namespace.

@@ -40,13 +40,14 @@ pub fn senders(case: &Case<'_>) -> Senders {
     for end in case.ends().filter(End::carries) {
         let Some(entry) = host_entry(case, &end) else { continue };
         let routes = end.netns.routes.iter().filter(|route| route.dev == end.id.ifindex);
-        for gateway in routes.filter(|route| route.is_default()).filter_map(|route| route.via) {
+        for route in routes.filter(|route| route.is_default()) {
+            let (Some(gateway), ipv4) = (route.via, route.to.addr().is_ipv4()) else { continue };
             let mut owners = case.owners(gateway);
-            let address = end.addresses().find(|net| net.addr().is_ipv4() == gateway.is_ipv4());
+            let address = end.addresses().find(|net| net.addr().is_ipv4() == ipv4);
             let (Some(address), true) = (address, owners.any(|it| it.id == entry.id)) else {
                 continue;
             };
-            let known = senders.entry((entry.id.netns, gateway.is_ipv4())).or_default();
+            let known = senders.entry((entry.id.netns, ipv4)).or_default();
             if known.len() < 2 && known.iter().all(|it| it.entry != entry.id) {
                 known.push(Sender { end: end.id, entry: entry.id, address: address.addr() });
             }

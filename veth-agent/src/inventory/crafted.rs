@@ -50,6 +50,7 @@ pub fn route(line: &str) -> Route {
         metric: word("metric").map_or(0, |metric| metric.parse().unwrap()),
         mtu: word("mtu").map(|mtu| mtu.parse().unwrap()),
         dev: IfIndex(word("dev").unwrap().parse().unwrap()),
+        rest: Some(String::new()),
         ours: false,
     }
 }

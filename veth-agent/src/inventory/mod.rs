@@ -1,5 +1,6 @@
 //! What is there: namespaces, links and the pairs that join them.
 
+mod again;
 mod bridges;
 #[cfg(test)]
 pub mod crafted;

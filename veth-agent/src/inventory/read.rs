@@ -11,11 +11,13 @@ use netlink_packet_route::{
         InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute, LinkFlags, LinkInfo,
         LinkLayerType, LinkMessage, LinkXdp, State,
     },
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteType},
+    route::{
+        RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteType, RouteVia,
+    },
 };
 
 use super::{
-    Address, Link, LinkKind, OperState, PeerRef, Port, PortState, Route, Switches, tunnel,
+    Address, Link, LinkKind, OperState, PeerRef, Port, PortState, Route, Switches, again, tunnel,
 };
 use crate::{
     mark::NEWBORN_GROUP,
@@ -234,6 +236,8 @@ pub fn route(message: &RouteMessage) -> Option<Route> {
         match attribute {
             RouteAttribute::Destination(address) => to = ip(address),
             RouteAttribute::Gateway(address) => via = ip(address),
+            RouteAttribute::Via(RouteVia::Inet(address)) => via = Some((*address).into()),
+            RouteAttribute::Via(RouteVia::Inet6(address)) => via = Some((*address).into()),
             RouteAttribute::PrefSource(address) => source = ip(address),
             RouteAttribute::Priority(priority) => metric = *priority,
             RouteAttribute::Metrics(metrics) => {
@@ -259,6 +263,7 @@ pub fn route(message: &RouteMessage) -> Option<Route> {
         metric,
         mtu,
         dev: dev?,
+        rest: again::words(message),
         ours: message.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL),
     })
 }

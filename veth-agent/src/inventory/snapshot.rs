@@ -235,7 +235,7 @@ pub struct Address {
 pub struct Route {
     /// Destination; `0.0.0.0/0` or `::/0` for the default.
     pub to: IpNet,
-    /// Next hop, where there is one.
+    /// Next hop, where there is one; an IPv4 route may have one of IPv6 (RFC 5549).
     pub via: Option<IpAddr>,
     /// Preferred source address.
     pub source: Option<IpAddr>,
@@ -245,6 +245,9 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// Outgoing interface.
     pub dev: IfIndex,
+    /// What else it has, as words of `ip route`, each after a space; `None` where it cannot be written
+    /// again by these.
+    pub rest: Option<String>,
     /// The route's protocol says that `apply` set it.
     pub ours: bool,
 }

@@ -1,6 +1,7 @@
 //! Two ends that share an address: whoever answers first has it.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -9,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::{
     diagnose::{Case, End, Finding},
+    inventory::Route,
     types::EndId,
 };
 
@@ -78,13 +80,35 @@ fn renumber(case: &Case<'_>, end: &End<'_>, address: IpAddr, finding: Finding) -
         format!("addr del {address}/{length} dev {link}"),
         format!("addr add {free}/{length} dev {link}"),
     ];
-    let lost = end.netns.routes.iter().filter(|route| {
-        route.dev == end.id.ifindex
-            && route.via.is_some_and(|via| via.is_ipv4() == address.is_ipv4())
-    });
-    let again = lost.map(|route| format!("route replace {}", case.route_words(end, route)));
+    let Some(again) = routes_again(case, end, (address, free)) else { return finding };
     let commands = commands.into_iter().chain(again);
     commands.fold(finding, |finding, command| finding.mended_by(case.ip(end.netns, &command)))
+}
+
+/// Commands for the routes that an end loses with its address, those that others are reached by first.
+/// `None` where one of them cannot be written again.
+fn routes_again(
+    case: &Case<'_>,
+    end: &End<'_>,
+    (old, new): (IpAddr, IpAddr),
+) -> Option<Vec<String>> {
+    let routes = end.netns.routes.iter().filter(|route| route.dev == end.id.ifindex);
+    // Of IPv6, only those by a gateway may have to be there anew.
+    let lost = routes.filter(|route| {
+        route.to.addr().is_ipv4() == old.is_ipv4() && (route.via.is_some() || old.is_ipv4())
+    });
+    // Those come with an address.
+    let by_kernel =
+        |route: &Route| route.rest.as_ref().is_some_and(|rest| rest.contains(" proto kernel"));
+    let mut lost: Vec<_> = lost.filter(|route| !by_kernel(route)).cloned().collect();
+    lost.sort_by_key(|route| (route.via.is_some(), Reverse(route.to.prefix_len())));
+    let again = lost.into_iter().map(|route| {
+        let source = route.source.map(|source| if source == old { new } else { source });
+        let route = Route { source, ..route };
+        let mtu = route.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+        Some(format!("route replace {}{mtu}", case.route_words(end, &route)?))
+    });
+    again.collect()
 }
 
 /// The subnet in which another owner has an address.

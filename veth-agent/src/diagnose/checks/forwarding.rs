@@ -35,11 +35,11 @@ fn gateways(case: &Case<'_>) -> BTreeSet<(EndId, bool)> {
             continue;
         }
         let routes = end.netns.routes.iter().filter(|route| route.dev == end.id.ifindex);
-        for via in routes.filter_map(|route| route.via) {
+        for (via, ipv4) in routes.filter_map(|it| Some((it.via?, it.to.addr().is_ipv4()))) {
             // On a bridge, the gateway may be somebody else.
             let is_gateway = entry == near.id || case.end(entry).is_some_and(|it| it.has(via));
             if is_gateway {
-                found.insert((entry, via.is_ipv4()));
+                found.insert((entry, ipv4));
             }
         }
     }

@@ -210,8 +210,9 @@ fn shrink_routes(
     finding: Finding,
 ) -> Finding {
     let routes = end.netns.routes.iter().filter(|route| route.dev == end.id.ifindex);
-    routes.filter(which).fold(finding, |finding, route| {
-        let command = format!("route replace {} mtu {mtu}", case.route_words(end, route));
+    let words = routes.filter(which).filter_map(|route| case.route_words(end, route));
+    words.fold(finding, |finding, words| {
+        let command = format!("route replace {words} mtu {mtu}");
         finding.mended_by(case.ip(end.netns, &command))
     })
 }

@@ -143,7 +143,7 @@ impl Kernel {
         let via = via.map(|via| via.parse().unwrap());
         let (to, dev) = (to.parse().unwrap(), id.ifindex);
         let metric = route_metric(to, 0);
-        let route = Route { to, via, source: None, metric, mtu: None, dev, ours };
+        let route = Route { to, via, source: None, metric, mtu: None, dev, rest: None, ours };
         self.space(id).routes.push(route);
     }
 
@@ -314,7 +314,8 @@ impl Kernel {
             let (metric, source) =
                 if net.addr().is_ipv4() { (0, Some(net.addr())) } else { (256, None) };
             let (to, dev) = (net.trunc(), id.ifindex);
-            let route = Route { to, via: None, source, metric, mtu: None, dev, ours: false };
+            let route =
+                Route { to, via: None, source, metric, mtu: None, dev, rest: None, ours: false };
             let same = |other: &Route| other.to == to && other.dev == dev && other.metric == metric;
             if !routes.routes.iter().any(same) {
                 routes.routes.push(route);
@@ -375,13 +376,15 @@ impl Kernel {
             metric,
             mtu: None,
             dev: id.ifindex,
+            rest: None,
             ours: true,
         });
     }
 
     fn remove_route(&mut self, id: EndId, route: &RouteSpec) {
         let RouteSpec { to, via, source, metric } = *route;
-        let wanted = Route { to, via, source, metric, mtu: None, dev: id.ifindex, ours: true };
+        let wanted =
+            Route { to, via, source, metric, mtu: None, dev: id.ifindex, rest: None, ours: true };
         let routes = &mut self.space(id).routes;
         let at = routes.iter().position(|route| *route == wanted);
         routes.remove(at.unwrap_or_else(|| panic!("{wanted:?} is not there")));
