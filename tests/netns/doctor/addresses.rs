@@ -22,6 +22,11 @@ fn no_address() {
 fn no_address_on_either_end() {
     on_node(|node| {
         direct(node)?;
+        // With those of IPv6, they would reach each other.
+        for (netns, end) in [("orange", "tap1"), ("green", "tap2")] {
+            let switch = format!("net.ipv6.conf.{end}.disable_ipv6=1");
+            run(&format!("nsenter --net=/run/netns/{netns} sysctl -qw {switch}"))?;
+        }
         run("ip -n orange addr del 192.168.1.2/24 dev tap1")?;
         run("ip -n green addr del 192.168.1.3/24 dev tap2")?;
         let finding = cured(node, "no-address", "green/tap2")?;

@@ -6,6 +6,8 @@ mod cables;
 mod health;
 mod hosts;
 mod mtu;
+mod ports;
+mod quiet;
 mod routes;
 mod segments;
 

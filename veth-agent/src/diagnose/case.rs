@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use veth_common::mtu::{Family, Figure, MtuCounters};
 
 use super::{
-    Counted, Facts, Finding, has_routes,
+    Counted, Facts, Finding, has_routes, next_hop,
     way_out::{self, Senders},
 };
 use crate::{
@@ -112,11 +112,64 @@ impl<'a> Case<'a> {
     /// address of another link.
     #[must_use]
     pub fn needs_no_address(&self, end: &End<'_>) -> bool {
+        self.sends_for_others(end) || self.answers_for_others(end) || self.is_in_other_hands(end)
+    }
+
+    /// Whether packets are sent over an end from addresses that it has not.
+    #[must_use]
+    pub fn sends_for_others(&self, end: &End<'_>) -> bool {
         let others = end.netns.links.values().filter(|link| link.index != end.link.index);
         let mut lent = others.flat_map(|link| &link.addresses).map(|address| address.net.addr());
         has_routes(end)
             && (self.forwards(end.netns)
                 || lent.any(|address| !address.is_loopback() && !is_link_local(address)))
+    }
+
+    /// Whether those on the other side send by an address that another link of an end's namespace has, or
+    /// that the end answers for.
+    #[must_use]
+    pub fn answers_for_others(&self, end: &End<'_>) -> bool {
+        let Some(peer) = self.peer(end).filter(|peer| peer.id.netns != end.id.netns) else {
+            return false;
+        };
+        let all = self.facts(end.netns).is_some_and(|facts| facts.proxy_arp);
+        let hops = peer.netns.routes.iter().filter(|route| route.dev == peer.id.ifindex);
+        let mut hops = hops.filter_map(Route::hop);
+        hops.any(|hop| {
+            let switches = end.link.switches;
+            let proxy = if hop.is_ipv4() { all || switches.proxy_arp } else { switches.proxy_ndp };
+            proxy || self.owners(hop).any(|owner| owner.id.netns == end.id.netns)
+        })
+    }
+
+    /// Whether somebody's program takes the packets of an end: what it does with them is not known.
+    #[must_use]
+    pub fn is_in_other_hands(&self, end: &End<'_>) -> bool {
+        let hooks = self.facts(end.netns).and_then(|facts| facts.hooks.get(&end.id.ifindex));
+        end.link.xdp.is_some()
+            || hooks.is_some_and(|it| {
+                let on = [&it.ahead_on_ingress, &it.behind_on_ingress, &it.beside_on_egress];
+                on.into_iter().any(|programs| !programs.is_empty())
+            })
+    }
+
+    /// Whether all who hear an end are seen, and nobody there answers for others.
+    #[must_use]
+    pub fn is_seen_whole(&self, end: &End<'_>) -> bool {
+        let own = self.bridges.iter().find(|bridge| bridge.id() == end.id);
+        let peer = self.peer(end);
+        let bridge = own.or_else(|| self.bridge(peer.as_ref()?));
+        if bridge.is_some_and(|bridge| !next_hop::is_seen_whole(self, bridge)) {
+            return false;
+        }
+        if bridge.is_none() && peer.is_none_or(|peer| peer.link.master.is_some()) {
+            return false;
+        }
+        let alone = |far: End<'_>| {
+            let switches = far.link.switches;
+            !far.serves_another() && !switches.proxy_arp && !switches.proxy_ndp
+        };
+        self.beyond(end).into_iter().all(|far| self.end(far).is_some_and(alone))
     }
 
     /// The entry to a namespace behind one of its ends: the end, or the bridge that it is a port of.
@@ -182,10 +235,11 @@ impl<'a> Case<'a> {
         segments
     }
 
-    /// An address of a subnet that nobody seen here has, or sends to as a gateway.
+    /// An address of a subnet for an end that nobody has, or sends to as a gateway. `None`, too, where
+    /// somebody may have it who is not seen.
     #[must_use]
-    pub fn free_address(&self, net: IpNet) -> Option<IpAddr> {
-        if net.prefix_len() == net.max_prefix_len() {
+    pub fn free_address(&self, end: &End<'_>, net: IpNet) -> Option<IpAddr> {
+        if !self.is_seen_whole(end) || net.prefix_len() == net.max_prefix_len() {
             return None;
         }
         // The first one of an IPv6 subnet is its routers' (RFC 4291, 2.6.1), but not of one for two (RFC

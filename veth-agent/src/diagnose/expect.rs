@@ -8,7 +8,10 @@ use std::{
 use ipnet::IpNet;
 
 use super::{Case, case::End, way_out};
-use crate::types::{EndId, NetnsCookie};
+use crate::{
+    inventory::Route,
+    types::{EndId, NetnsCookie},
+};
 
 /// One link, and an address that lies behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +62,7 @@ fn between(case: &Case<'_>, from: &End<'_>, to: &End<'_>) -> Vec<Expectation> {
     let mut found = Vec::new();
     for ipv4 in [true, false] {
         let of_family = |net: &IpNet| net.addr().is_ipv4() == ipv4;
-        let usable = own.iter().any(of_family) || (own.is_empty() && case.needs_no_address(from));
+        let usable = own.iter().any(of_family) || (own.is_empty() && sends(case, from, to));
         let addresses: Vec<IpNet> = to.addresses().filter(of_family).filter(|_| usable).collect();
         let near = |net: &&IpNet| own.iter().any(|own| own.contains(&net.addr()));
         if let Some(net) = addresses.iter().find(near).or(addresses.first()) {
@@ -67,6 +70,19 @@ fn between(case: &Case<'_>, from: &End<'_>, to: &End<'_>) -> Vec<Expectation> {
         }
     }
     found
+}
+
+/// Whether a link without an address sends all the same: what comes from elsewhere, or answers to those
+/// whom the namespace does not know to be elsewhere.
+fn sends(case: &Case<'_>, from: &End<'_>, to: &End<'_>) -> bool {
+    let elsewhere = |net: IpNet| {
+        let mut routes = from.netns.routes.iter().filter(|route| !route.is_default());
+        routes.any(|route| route.dev != from.id.ifindex && route.to.contains(&net.addr()))
+    };
+    case.sends_for_others(from)
+        || case.answers_for_others(from)
+            && !case.is_in_other_hands(from)
+            && !to.addresses().any(elsewhere)
 }
 
 /// Whether a namespace sends anything but link-local traffic over a link.
@@ -95,6 +111,11 @@ pub fn questions(case: &Case<'_>) -> BTreeMap<NetnsCookie, BTreeSet<IpAddr>> {
             }
         }
         if let Some(peer) = case.snapshot.peer_of(end.id) {
+            // An address of which no link has it may be local all the same.
+            let routes = end.netns.routes.iter().filter(|route| route.dev == end.id.ifindex);
+            let hops = routes.filter_map(Route::hop);
+            let unknown = hops.filter(|hop| case.owners(*hop).next().is_none());
+            questions.entry(peer.netns).or_default().extend(unknown);
             let sources = borrowed_sources(&end);
             questions.entry(peer.netns).or_default().extend(sources);
         }

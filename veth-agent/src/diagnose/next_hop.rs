@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Case, End, NeighbourState};
-use crate::inventory::{Bridge, Route};
+use crate::inventory::{Bridge, LinkKind, Namespace, Route};
 
 /// A next hop that nobody has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +25,15 @@ pub fn missed<'a>(case: &Case<'a>, end: &End<'a>) -> Vec<Missed<'a>> {
     }
     let routes = end.netns.routes.iter().filter(|route| route.dev == end.id.ifindex);
     let routes = routes.filter(|route| !route.is_of_the_link());
-    let hops = routes.filter_map(|route| Some((route, hop(route)?)));
+    let hops = routes.filter_map(|route| Some((route, route.hop()?)));
     let unknown = hops.filter(|(_, hop)| !is_there(case, end, *hop));
     unknown.filter_map(|(route, hop)| Some(Missed { route, net: net(end, hop)? })).collect()
 }
 
 /// The same without those that somebody has answered for, whom nobody here sees.
 pub fn unanswered<'a>(case: &Case<'a>, end: &End<'a>) -> impl Iterator<Item = Missed<'a>> {
-    missed(case, end).into_iter().filter(|it| !has_answered(case, end, it.net.addr()))
-}
-
-fn hop(route: &Route) -> Option<IpAddr> {
-    let whole = route.to.prefix_len() == route.to.max_prefix_len();
-    route.via.or_else(|| whole.then(|| route.to.addr()))
+    let silent = |hop| !has_answered(case, end, hop) && !may_answer(case, end, hop);
+    missed(case, end).into_iter().filter(move |it| silent(it.net.addr()))
 }
 
 fn net(end: &End<'_>, hop: IpAddr) -> Option<IpNet> {
@@ -65,7 +61,7 @@ fn is_there(case: &Case<'_>, end: &End<'_>, hop: IpAddr) -> bool {
 }
 
 /// Whether nothing hangs on a bridge but ends whose other ends were seen.
-fn is_seen_whole(case: &Case<'_>, bridge: &Bridge<'_>) -> bool {
+pub fn is_seen_whole(case: &Case<'_>, bridge: &Bridge<'_>) -> bool {
     let far = bridge.far_ends(case.snapshot).count();
     bridge.link.admin_up && bridge.others.is_empty() && far == bridge.ends.len()
 }
@@ -83,7 +79,25 @@ fn may_have(case: &Case<'_>, link: &End<'_>, hop: IpAddr) -> bool {
     let own = owners.any(|owner| {
         owner.id == link.id || (hop.is_ipv4() && owner.netns.cookie == link.netns.cookie)
     });
-    own || proxy || link.serves_another()
+    own || proxy || link.serves_another() || is_local(case, link.netns, hop)
+}
+
+/// Whether a namespace takes an address for its own that none of its links has.
+fn is_local(case: &Case<'_>, netns: &Namespace, address: IpAddr) -> bool {
+    let Some(Ok(way)) = case.facts(netns).and_then(|facts| facts.routes.get(&address)) else {
+        return false;
+    };
+    netns.links.get(&way.dev).is_some_and(|link| link.kind == LinkKind::Loopback)
+}
+
+/// Whether the other side has an address on another link, and was not asked in vain: of IPv6 the kernel
+/// would not answer, and a program might.
+fn may_answer(case: &Case<'_>, end: &End<'_>, hop: IpAddr) -> bool {
+    let peer = case.peer(end).map(|peer| peer.id.netns);
+    let entries = case.facts(end.netns).into_iter().flat_map(|facts| &facts.neighbours);
+    let mut entries = entries.filter(|it| it.dev == end.id.ifindex && it.address == hop);
+    !entries.any(|it| matches!(it.state, NeighbourState::Unanswered { .. }))
+        && case.owners(hop).any(|owner| Some(owner.id.netns) == peer)
 }
 
 /// Whether somebody has answered for it, or an operator said who has it.

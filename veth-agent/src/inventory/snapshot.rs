@@ -287,6 +287,13 @@ impl Route {
         self.to.prefix_len() == 0
     }
 
+    /// Whom packets that follow it are handed to: its next hop, or its destination where that is one address.
+    #[must_use]
+    pub fn hop(&self) -> Option<IpAddr> {
+        let whole = self.to.prefix_len() == self.to.max_prefix_len();
+        self.via.or_else(|| whole.then(|| self.to.addr()))
+    }
+
     /// Whether it is for link-local addresses or multicast alone, which every link has.
     #[must_use]
     pub fn is_of_the_link(&self) -> bool {

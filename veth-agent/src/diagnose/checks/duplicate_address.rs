@@ -57,13 +57,14 @@ fn who_gives_way<'a>(
     address: IpAddr,
     owners: &BTreeSet<EndId>,
 ) -> Option<End<'a>> {
-    let free = subnet_of(case, address).and_then(|net| case.free_address(net)).is_some();
+    let net = subnet_of(case, address);
+    let free = |end: &End<'_>| net.and_then(|net| case.free_address(end, net)).is_some();
     let another = |end: &End<'_>| {
         end.addresses()
             .any(|own| own.addr() != address && own.addr().is_ipv4() == address.is_ipv4())
     };
     let ends = owners.iter().filter_map(|owner| case.end(*owner));
-    ends.min_by_key(|end| (end.has(address), !free && !another(end), case.order(end)))
+    ends.min_by_key(|end| (end.has(address), !another(end) && !free(end), case.order(end)))
 }
 
 /// Gives an end another address of the same subnet; routes that go with the old one come again.
@@ -71,7 +72,10 @@ fn renumber(case: &Case<'_>, end: &End<'_>, address: IpAddr, finding: Finding) -
     let own = end.link.addresses.iter().map(|own| own.net).find(|own| own.addr() == address);
     let Some(net) = own.or_else(|| subnet_of(case, address)) else { return finding };
     let (length, link) = (net.prefix_len(), end.word());
-    let Some(free) = case.free_address(net) else {
+    if !case.is_seen_whole(end) {
+        return finding;
+    }
+    let Some(free) = case.free_address(end, net) else {
         // It keeps those that it has beside.
         let command = format!("addr del {address}/{length} dev {link}");
         return finding.mended_by(case.ip(end.netns, &command));

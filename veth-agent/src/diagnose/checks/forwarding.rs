@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    diagnose::{Case, End, Facts, Finding},
+    diagnose::{Case, End, Facts, Finding, has_routes},
     mtu::exits,
     shell::quote,
     types::EndId,
@@ -31,7 +31,10 @@ fn gateways(case: &Case<'_>) -> BTreeSet<(EndId, bool)> {
             continue;
         };
         let entry = case.bridge(&near).map_or(near.id, |bridge| bridge.id());
-        if near.link.master.is_some() && entry == near.id || !leads_on(case, &near) {
+        if !is_in_use(&near)
+            || near.link.master.is_some() && entry == near.id
+            || !leads_on(case, &near)
+        {
             continue;
         }
         let routes = end.netns.routes.iter().filter(|route| route.dev == end.id.ifindex);
@@ -46,13 +49,22 @@ fn gateways(case: &Case<'_>) -> BTreeSet<(EndId, bool)> {
     found
 }
 
+/// Whether a link has any part in the sending of packets.
+fn is_in_use(end: &End<'_>) -> bool {
+    end.link.master.is_some() || end.addresses().next().is_some() || has_routes(end)
+}
+
 /// Whether there is anywhere to forward to.
 fn leads_on(case: &Case<'_>, near: &End<'_>) -> bool {
     let out = exits(near.netns).iter().any(|exit| exit.ifindex != near.id.ifindex);
     let elsewhere = |link: &&crate::inventory::Link| {
         let id = near.netns.end(link.index);
         let apart = link.master.is_none() || link.master != near.link.master;
-        id != near.id && apart && case.snapshot.peer_of(id).is_some_and(|far| far.netns != id.netns)
+        let in_use = case.end(id).is_some_and(|end| is_in_use(&end));
+        id != near.id
+            && apart
+            && in_use
+            && case.snapshot.peer_of(id).is_some_and(|far| far.netns != id.netns)
     };
     out || near.netns.links.values().filter(|link| link.kind.is_paired()).any(|it| elsewhere(&it))
 }

@@ -20,6 +20,7 @@ mod qdisc;
 mod reverse_path;
 mod route;
 mod tunnel;
+mod unplugged;
 mod way_out;
 
 use super::{Case, Finding};
@@ -28,7 +29,7 @@ use super::{Case, Finding};
 type Check = fn(&Case<'_>) -> Vec<Finding>;
 
 /// All checks.
-pub const ALL: [Check; 21] = [
+pub const ALL: [Check; 22] = [
     end_down::check,
     carrier::check,
     no_address::check,
@@ -42,6 +43,7 @@ pub const ALL: [Check; 21] = [
     firewall::check,
     dropped::check,
     port::check,
+    unplugged::check,
     duplicate_address::check,
     duplicate_mac::check,
     qdisc::check,

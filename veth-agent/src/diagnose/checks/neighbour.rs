@@ -1,7 +1,7 @@
 //! Neighbours that do not answer, or that are sent to where they are not.
 
 use crate::{
-    diagnose::{Case, Certainty, End, Finding, Neighbour, NeighbourState},
+    diagnose::{Case, Certainty, End, Finding, Neighbour, NeighbourState, has_routes},
     types::MacAddr,
 };
 
@@ -16,7 +16,7 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
         .ends()
         .chain(bridges)
         .filter(|end| end.carries() && !end.serves_another() && !end.link.arp)
-        .filter(|end| end.addresses().next().is_some())
+        .filter(|end| end.addresses().next().is_some() && is_asked(case, end))
         .map(|end| silent(case, &end))
         .collect();
     for (cookie, facts) in case.facts {
@@ -31,6 +31,24 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Whether somebody on the other side of an end would have to ask it, or it them. Who were told of each
+/// other for good need not, and what a program does with their packets is not known.
+fn is_asked(case: &Case<'_>, end: &End<'_>) -> bool {
+    let beyond: Vec<_> = case.beyond(end).into_iter().filter_map(|far| case.end(far)).collect();
+    let near = [Some(*end), case.peer(end)].into_iter().flatten();
+    let mut known = near.chain(beyond.iter().copied());
+    !known.any(|link| case.is_in_other_hands(&link))
+        && !beyond.iter().any(|far| is_told_of(case, end, far) && is_told_of(case, far, end))
+        && beyond.iter().any(|far| far.addresses().next().is_some() || has_routes(far))
+}
+
+/// Whether an operator said who has an address of another.
+fn is_told_of(case: &Case<'_>, end: &End<'_>, other: &End<'_>) -> bool {
+    let neighbours = case.facts(end.netns).into_iter().flat_map(|facts| &facts.neighbours);
+    let mut told = neighbours.filter(|it| it.dev == end.id.ifindex && other.has(it.address));
+    told.any(|it| it.state == NeighbourState::Permanent)
 }
 
 /// An end that neither asks nor answers.

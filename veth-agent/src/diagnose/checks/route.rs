@@ -147,7 +147,7 @@ fn joined(case: &Case<'_>, missed: &Missed<'_>) -> Option<String> {
         return None;
     }
     let net = bridge.addresses().find(|net| net.addr() == missed.expected.to)?;
-    let free = case.free_address(net)?;
+    let free = case.free_address(end, net)?;
     let command = format!("addr add {free}/{} dev {}", net.prefix_len(), end.word());
     Some(case.ip(end.netns, &command))
 }
