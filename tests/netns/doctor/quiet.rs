@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use veth_tests::{cured, healthy, mac_text, on_node, run};
 
-use super::{answers, answers_soon, bridged, direct, routed};
+use super::{answers, answers_soon, bridged, direct, routed, uplink};
 
 /// Nobody has to ask who was told; one of the two alone is told in vain.
 #[test]
@@ -115,5 +115,18 @@ fn an_ipv6_gateway_on_another_link() {
         ensure!(!answers("red", "fd00::1", 56)?);
         cured(node, "next-hop", "red/red1")?;
         answers_soon(node, "red", "fd00::1", 56)
+    });
+}
+
+/// Where each packet says to where it goes, no link below limits the tunnel.
+#[test]
+fn a_tunnel_that_packets_tell_where_to_go() {
+    on_node(|node| {
+        bridged(node)?;
+        uplink(node, 1500)?;
+        run("sysctl -qw net.ipv4.ip_forward=1")?;
+        run("ip link add tun7 type vxlan external dstport 4789")?;
+        run("ip link set tun7 mtu 65000 up")?;
+        healthy(node)
     });
 }

@@ -40,7 +40,7 @@ pub fn of_kind(kind: &LinkKind) -> Option<Tunnel> {
 
 /// A tunnel of `kind` with these settings.
 pub fn read(kind: &LinkKind, data: &InfoData) -> Option<Tunnel> {
-    let plain = of_kind(kind)?;
+    let plain = of_kind(kind).filter(|_| !is_told_by_packets(data))?;
     Some(match data {
         InfoData::Vxlan(settings) => outer(plain, settings.iter().filter_map(vxlan)),
         InfoData::Geneve(settings) => outer(plain, settings.iter().filter_map(geneve)),
@@ -49,6 +49,23 @@ pub fn read(kind: &LinkKind, data: &InfoData) -> Option<Tunnel> {
         InfoData::GreTun6(settings) | InfoData::GreTap6(settings) => gre6(plain, settings),
         _ => plain,
     })
+}
+
+/// Whether whoever sends by a tunnel says with each packet where it goes, as Open vSwitch and programs do:
+/// then there is no one link below, nor one overhead.
+fn is_told_by_packets(data: &InfoData) -> bool {
+    match data {
+        InfoData::Vxlan(settings) => settings.contains(&InfoVxlan::CollectMetadata(true)),
+        InfoData::Geneve(settings) => settings.contains(&InfoGeneve::CollectMetadata),
+        InfoData::GreTun(settings) | InfoData::GreTap(settings) => {
+            settings.contains(&InfoGre::CollectMetadata)
+        }
+        InfoData::GreTun6(settings) | InfoData::GreTap6(settings) => {
+            settings.contains(&InfoGre6::CollectMetadata)
+        }
+        InfoData::IpTunnel(settings) => settings.contains(&InfoIpTunnel::CollectMetadata),
+        _ => false,
+    }
 }
 
 /// An address of either end of a tunnel, and whether it is the other one's.
