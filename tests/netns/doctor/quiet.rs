@@ -130,3 +130,22 @@ fn a_tunnel_that_packets_tell_where_to_go() {
         healthy(node)
     });
 }
+
+/// Pods send no IPv6, and the host none of their packets by a way that it keeps for want of another.
+#[test]
+fn narrow_ways_out_that_pods_do_not_take() {
+    on_node(|node| {
+        routed(node)?;
+        uplink(node, 1500)?;
+        for line in [
+            "ip tuntap add narrow0 mode tap",
+            "ip link set narrow0 mtu 1400 up",
+            "ip addr add 10.9.7.1/24 dev narrow0",
+            "ip -6 route add default dev narrow0",
+            "ip route add default via 10.9.7.2 metric 500",
+        ] {
+            run(line)?;
+        }
+        healthy(node)
+    });
+}

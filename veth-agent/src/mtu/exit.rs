@@ -15,9 +15,12 @@ pub struct Exit {
     pub ifindex: IfIndex,
     /// Bytes of the largest packet that goes that way.
     pub takes: u32,
+    /// Packets of IPv4 go that way, else of IPv6.
+    pub ipv4: bool,
 }
 
-/// The ways out of a namespace, the narrowest first: for packets to whatever is not near.
+/// The ways out of a namespace, the narrowest first: for packets to whatever is not near. Of default routes,
+/// those of the lowest metric are taken.
 #[must_use]
 pub fn exits(netns: &Namespace) -> Vec<Exit> {
     let mut exits: Vec<_> = netns.routes.iter().filter_map(|route| exit(netns, route)).collect();
@@ -28,23 +31,39 @@ pub fn exits(netns: &Namespace) -> Vec<Exit> {
 fn exit(netns: &Namespace, route: &Route) -> Option<Exit> {
     let link = netns.links.get(&route.dev)?;
     let whole = route.to.prefix_len() == route.to.max_prefix_len();
-    let tunnel = link.tunnel.is_some() && !whole && !route.is_of_the_link();
-    if !(route.is_default() || tunnel) || link.kind == LinkKind::Loopback {
+    let tunnel = link.tunnel.is_some() && !whole && !route.is_of_the_link() && !route.is_default();
+    if !(is_way_out(netns, route) || tunnel) || link.kind == LinkKind::Loopback {
         return None;
     }
     let takes = takes(netns, link);
-    Some(Exit { ifindex: route.dev, takes: route.mtu.map_or(takes, |mtu| mtu.min(takes)) })
+    let takes = route.mtu.map_or(takes, |mtu| mtu.min(takes));
+    Some(Exit { ifindex: route.dev, takes, ipv4: route.to.addr().is_ipv4() })
+}
+
+/// Whether it is a default route, and no other of its family comes before it.
+fn is_way_out(netns: &Namespace, route: &Route) -> bool {
+    let same = netns.routes.iter().filter(|other| other.to == route.to);
+    route.is_default() && same.map(|other| other.metric).min() == Some(route.metric)
 }
 
 /// An end whose default route leads through a host that sends on less. The host tells the sender, unless
 /// a firewall keeps that from it.
-pub fn mismatch(graph: &Graph<'_>, end: EndId) -> Option<Mismatch> {
+pub fn mismatches(graph: &Graph<'_>, end: EndId) -> impl Iterator<Item = Mismatch> {
+    [true, false].into_iter().filter_map(move |ipv4| mismatch(graph, end, ipv4))
+}
+
+/// The same of one family: an end that sends none of its packets that way is not limited by it.
+fn mismatch(graph: &Graph<'_>, end: EndId, ipv4: bool) -> Option<Mismatch> {
     let snapshot = graph.snapshot;
     let link = snapshot.link(end)?;
     let near = snapshot.peer_of(end).filter(|near| near.netns != end.netns)?;
     // Where it comes from is no way out.
-    let exit = graph.exits(near.netns).iter().find(|exit| exit.ifindex != near.ifindex)?;
-    let leaves = |route: &&&Route| route.is_default() && leads_to(snapshot, near, route.via);
+    let exits = graph.exits(near.netns).iter().filter(|exit| exit.ipv4 == ipv4);
+    let exit = exits.into_iter().find(|exit| exit.ifindex != near.ifindex)?;
+    let leaves = |route: &&&Route| {
+        let of_family = route.to.addr().is_ipv4() == ipv4;
+        of_family && route.is_default() && leads_to(snapshot, near, route.via)
+    };
     let sends = graph.over(end).iter().filter(leaves);
     let sends = sends.map(|route| route.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu))).max()?;
     let limit = EndId { netns: near.netns, ifindex: exit.ifindex };

@@ -72,8 +72,9 @@ pub fn mismatches(snapshot: &Snapshot) -> Vec<Mismatch> {
     let mut found: Vec<_> = snapshot.ends().filter_map(|end| peer(&graph, end)).collect();
     found.extend(snapshot.ends().filter_map(|end| route(&graph, end)));
     found.extend(graph.bridges.iter().flat_map(|bridge| bridge::mismatches(&graph, bridge)));
-    found.extend(snapshot.ends().filter_map(|end| exit::mismatch(&graph, end)));
+    found.extend(snapshot.ends().flat_map(|end| exit::mismatches(&graph, end)));
     found.sort();
+    found.dedup();
     found
 }
 

@@ -172,10 +172,21 @@ fn a_host_sends_on_what_its_narrowest_way_out_takes() {
         assert_eq!(Bridged { routes, ..limited() }.says(), [], "{route}");
     }
     assert_eq!(way("192.0.2.0/24 dev 9 mtu 1400").says(), [], "no way out");
-    // The narrowest of two counts, and loopback is none.
-    let way_out = vec!["0.0.0.0/0 dev 9", "::/0 dev 9 mtu 1400", "0.0.0.0/0 dev 7 mtu 1300"];
-    let more = vec![link(7, Loopback, 65536, &[])];
-    assert_eq!(Bridged { way_out, more, ..Bridged::default() }.says(), uplink);
+    // Not that of the other family, nor one that is for want of another; and loopback is none.
+    let two = |other: &'static str| {
+        let way_out = vec!["0.0.0.0/0 dev 9 metric 5 mtu 1450", other];
+        let more = vec![link(7, Loopback, 65536, &[]), link(8, Other(String::new()), 1400, &[])];
+        Bridged { way_out, more, ..Bridged::default() }.says()
+    };
+    let wide = uplink.map(|(kind, it, sends, limit, _)| (kind, it, sends, limit, 1450));
+    for other in ["::/0 dev 9 mtu 1400", "0.0.0.0/0 dev 8 metric 6", "0.0.0.0/0 dev 7 metric 1"] {
+        assert_eq!(two(other), if other.contains("dev 7") { vec![] } else { wide.to_vec() });
+    }
+    let narrow = uplink.map(|(kind, it, sends, ..)| (kind, it, sends, end(1, 8), 1400));
+    assert_eq!(two("0.0.0.0/0 dev 8 metric 4"), narrow);
+    // Each family has its own.
+    let routes = vec!["10.0.0.0/24 dev 2", "::/0 via 10.0.0.1 dev 2"];
+    assert_eq!(Bridged { routes, ..limited() }.says(), []);
 }
 
 /// A tunnel of 50 bytes, with its MTU.
@@ -249,6 +260,7 @@ fn where_it_comes_from_is_no_way_out() {
         mismatches(&picture).iter().map(|it| (it.kind, it.end, it.takes)).collect::<Vec<_>>()
     };
     assert_eq!(says(&["0.0.0.0/0 dev 3 mtu 1300"]), []);
+    assert_eq!(says(&["0.0.0.0/0 dev 3 mtu 1300", "0.0.0.0/0 dev 9 metric 7"]), []);
     let out = [(Kind::Uplink, end(2, 2), 1400)];
-    assert_eq!(says(&["0.0.0.0/0 dev 3 mtu 1300", "0.0.0.0/0 dev 9 metric 7"]), out);
+    assert_eq!(says(&["0.0.0.0/0 dev 3 mtu 1300 metric 7", "0.0.0.0/0 dev 9 metric 7"]), out);
 }

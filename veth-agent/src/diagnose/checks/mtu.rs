@@ -196,8 +196,16 @@ fn shrink_senders(case: &Case<'_>, found: &[Mismatch], finding: Finding) -> Find
     found.iter().fold(finding, |finding, mismatch| {
         let Some(end) = case.end(mismatch.sender) else { return finding };
         let mtu = mismatch.takes;
-        let too_large =
-            |route: &&Route| route.is_default() && route.mtu.unwrap_or(end.link.mtu) > mtu;
+        let host = case.snapshot.namespaces.get(&mismatch.limit.netns);
+        let exits = host.map(mtu::exits).unwrap_or_default();
+        let that_way = |route: &Route| {
+            let family = route.to.addr().is_ipv4();
+            let limit = mismatch.limit.ifindex;
+            exits.iter().any(|it| it.ifindex == limit && it.takes == mtu && it.ipv4 == family)
+        };
+        let too_large = |route: &&Route| {
+            route.is_default() && that_way(route) && route.mtu.unwrap_or(end.link.mtu) > mtu
+        };
         shrink_routes(case, &end, mtu, too_large, finding)
     })
 }
