@@ -1,9 +1,9 @@
 //! What looks like a fault, and works, or may: nothing is said of it.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::ensure;
-use veth_tests::{cured, healthy, mac_text, on_node, run};
+use veth_tests::{cured, healthy, mac_text, on_node, run, skipped};
 
 use super::{answers, answers_soon, bridged, direct, routed, uplink};
 
@@ -146,6 +146,26 @@ fn narrow_ways_out_that_pods_do_not_take() {
         ] {
             run(line)?;
         }
+        healthy(node)
+    });
+}
+
+/// Since Linux 6.17, links forward IPv6 one by one.
+#[test]
+fn ipv6_that_single_links_forward() {
+    on_node(|node| {
+        routed(node)?;
+        if !Path::new("/proc/sys/net/ipv6/conf/red0/force_forwarding").exists() {
+            skipped("force_forwarding of IPv6");
+            return Ok(());
+        }
+        for (name, net) in [("red", 2), ("blue", 3)] {
+            run(&format!("ip addr add fd0{net}::1/64 dev {name}0 nodad"))?;
+            run(&format!("ip -n {name} addr add fd0{net}::2/64 dev {name}1 nodad"))?;
+            run(&format!("ip -n {name} -6 route add default via fd0{net}::1"))?;
+            run(&format!("sysctl -qw net.ipv6.conf.{name}0.force_forwarding=1"))?;
+        }
+        answers_soon(node, "red", "fd03::2", 56)?;
         healthy(node)
     });
 }

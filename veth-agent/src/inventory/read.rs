@@ -101,6 +101,7 @@ fn switches(families: &[AfSpecUnspec]) -> Switches {
                 for conf in ipv6 {
                     if let AfSpecInet6::DevConf(conf) = conf {
                         switches.ipv6_disabled = conf.disable_ipv6 != 0;
+                        switches.forces_ipv6 = conf.force_forwarding != 0;
                         switches.proxy_ndp = conf.proxy_ndp != 0;
                     }
                 }

@@ -177,6 +177,9 @@ impl Port {
 pub struct Switches {
     /// IPv4 packets that arrive are forwarded.
     pub forwards_ipv4: bool,
+    /// IPv6 packets that arrive are forwarded although the namespace forwards none (`force_forwarding`, since
+    /// Linux 6.17).
+    pub forces_ipv6: bool,
     /// `rp_filter`; the namespace has one for all links, and the larger one counts.
     pub rp_filter: u8,
     /// IPv6 is switched off.

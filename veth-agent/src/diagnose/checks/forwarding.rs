@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    diagnose::{Case, End, Facts, Finding, has_routes},
+    diagnose::{Case, Certainty, End, Facts, Finding, has_routes},
     mtu::exits,
     shell::quote,
     types::EndId,
@@ -14,12 +14,15 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
     for (link, ipv4) in gateways(case) {
         let Some(link) = case.end(link) else { continue };
         let Some(facts) = case.facts(link.netns) else { continue };
-        if !forwards(&link, facts, ipv4) {
+        if forwards(&link, facts, ipv4) {
+            found.extend(answers_lost(case, &link, ipv4));
+        } else {
             found.push(closed(case, &link, facts, ipv4));
         }
     }
     // One switch for all of a namespace is said once.
-    found.dedup_by(|one, other| one.mend == other.mend);
+    let mut said = BTreeSet::new();
+    found.retain(|finding| said.insert(finding.mend.clone()));
     found
 }
 
@@ -70,7 +73,31 @@ fn leads_on(case: &Case<'_>, near: &End<'_>) -> bool {
 }
 
 fn forwards(link: &End<'_>, facts: &Facts, ipv4: bool) -> bool {
-    if ipv4 { link.link.switches.forwards_ipv4 } else { facts.forwards_ipv6 }
+    let switches = link.link.switches;
+    if ipv4 { switches.forwards_ipv4 } else { facts.forwards_ipv6 || switches.forces_ipv6 }
+}
+
+/// Ways out by which answers come back, and are not forwarded. IPv6 has one switch for all.
+fn answers_lost<'a>(case: &Case<'a>, link: &End<'a>, ipv4: bool) -> Vec<Finding> {
+    let ways = exits(link.netns).into_iter().filter(|it| it.ipv4 && ipv4);
+    let ways = ways.filter(|it| it.ifindex != link.id.ifindex);
+    let ways = ways.filter_map(|it| case.end(link.netns.end(it.ifindex)));
+    let closed = ways.filter(|way| way.carries() && !way.link.switches.forwards_ipv4);
+    closed.map(|way| answer_lost(case, link, &way)).collect()
+}
+
+fn answer_lost(case: &Case<'_>, link: &End<'_>, way: &End<'_>) -> Finding {
+    let (label, name) = (case.label(way.netns), &way.link.name);
+    let switch = format!("net/ipv4/conf/{name}/forwarding");
+    let what = format!("{label} does not forward IPv4 that comes back by {name}");
+    let mend = format!("sysctl -w {}=1", quote(&switch));
+    let mut finding = Finding::error("forwarding", way.id, what)
+        .because(format!("{switch} is 0"), "/proc/sys")
+        .because(format!("those behind {} send that way", link.link.name), "RTM_GETROUTE")
+        .only(Certainty::Likely)
+        .mended_by(case.inside(way.netns, &mend));
+    finding.others.push(link.id);
+    finding
 }
 
 fn closed(case: &Case<'_>, link: &End<'_>, facts: &Facts, ipv4: bool) -> Finding {
