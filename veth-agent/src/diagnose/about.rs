@@ -11,6 +11,8 @@ pub struct About {
     name: String,
     ends: BTreeSet<EndId>,
     namespaces: BTreeSet<NetnsCookie>,
+    /// What lies at the other ends of the cables of these namespaces.
+    beyond: BTreeSet<EndId>,
 }
 
 /// What `name` stands for: a pair, a namespace, or neither.
@@ -24,7 +26,13 @@ pub fn about(case: &Case<'_>, name: &str) -> About {
     let pairs = case.pairs.iter().filter(|pair| pair.name == name);
     let mut ends: BTreeSet<_> = pairs.flat_map(|pair| pair.ends().collect::<Vec<_>>()).collect();
     ends.extend(case.snapshot.ends().filter(|end| namespaces.contains(&end.netns)));
-    About { name: name.to_owned(), ends, namespaces }
+    let own = case.snapshot.ends().filter(|end| namespaces.contains(&end.netns));
+    let peers = own.filter_map(|end| case.peer(&case.end(end)?));
+    let beyond = peers.flat_map(|peer| {
+        [Some(peer.id), case.bridge(&peer).map(|bridge| bridge.id())].into_iter().flatten()
+    });
+    let beyond = beyond.collect();
+    About { name: name.to_owned(), ends, namespaces, beyond }
 }
 
 impl About {
@@ -33,7 +41,8 @@ impl About {
     pub fn concerns(&self, finding: &Finding) -> bool {
         let asked =
             |link: &EndId| self.ends.contains(link) || self.namespaces.contains(&link.netns);
-        finding.pair.as_ref() == Some(&self.name) || finding.links().any(asked)
+        let beyond = finding.link.is_some_and(|link| self.beyond.contains(&link));
+        beyond || finding.pair.as_ref() == Some(&self.name) || finding.links().any(asked)
     }
 
     /// Whether nothing of that name was seen.
