@@ -1,6 +1,6 @@
 //! Who is behind a cable, and is not looked for there.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -85,6 +85,15 @@ impl Missed<'_> {
             && self.from.addresses().any(|net| is_subnet(&net))
     }
 
+    /// Whether the main table would send it by the right link: then a rule, or a route that is none to
+    /// anywhere, comes before, and a further route there would not help.
+    fn is_overruled(&self) -> bool {
+        let to = self.expected.to;
+        let fits = self.from.netns.routes.iter().filter(|route| route.to.contains(&to));
+        let best = fits.min_by_key(|route| (Reverse(route.to.prefix_len()), route.metric));
+        best.is_some_and(|route| route.dev == self.from.id.ifindex)
+    }
+
     fn is_in(&self, net: IpNet) -> bool {
         net.contains(&self.expected.to)
     }
@@ -112,8 +121,14 @@ fn misrouted(case: &Case<'_>, missed: &Missed<'_>) -> Finding {
     };
     let mut finding = Finding::error("route", missed.from.id, what)
         .because(missed.instead.clone(), "RTM_GETROUTE")
-        .because(format!("{} has it", case.name_of(&missed.owner)), "RTM_GETADDR")
-        .mended_by(missed.mend(case));
+        .because(format!("{} has it", case.name_of(&missed.owner)), "RTM_GETADDR");
+    if missed.is_overruled() {
+        let fact =
+            format!("the main table would send it by {link}: a rule, or a ban, comes before");
+        finding = finding.because(fact, "RTM_GETROUTE");
+    } else {
+        finding = finding.mended_by(missed.mend(case));
+    }
     finding.others.push(missed.owner.id);
     finding
 }
