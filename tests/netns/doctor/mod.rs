@@ -10,6 +10,7 @@ mod ports;
 mod quiet;
 mod routes;
 mod segments;
+mod ways;
 
 use std::time::Duration;
 

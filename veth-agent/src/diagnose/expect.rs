@@ -107,7 +107,7 @@ pub fn questions(case: &Case<'_>) -> BTreeMap<NetnsCookie, BTreeSet<IpAddr>> {
     for end in case.ends() {
         for ipv4 in [true, false] {
             if let Some(way) = way_out::wanted(case, &end, ipv4) {
-                questions.entry(end.id.netns).or_default().insert(way.sender.address);
+                questions.entry(end.id.netns).or_default().insert(way.to);
             }
         }
         if let Some(peer) = case.snapshot.peer_of(end.id) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Case, End, Finding};
+use super::{Case, End, Finding, is_link_local};
 use crate::{
     firewall::Hook,
     inventory::{LinkKind, Namespace, Snapshot},
@@ -18,6 +18,8 @@ pub struct WayOut {
     pub gateway: IpAddr,
     /// Who sends by that host.
     pub sender: Sender,
+    /// What cannot be sent to: the sender or, where that is on the same segment, the host's own gateway.
+    pub to: IpAddr,
 }
 
 /// An end whose namespace has its default route by a host.
@@ -26,7 +28,7 @@ pub struct Sender {
     /// The end.
     pub end: EndId,
     /// Where its packets enter the host.
-    entry: EndId,
+    pub entry: EndId,
     /// Its address.
     pub address: IpAddr,
 }
@@ -80,8 +82,20 @@ pub fn wanted<'a>(case: &Case<'a>, end: &End<'a>, ipv4: bool) -> Option<WayOut> 
     let near = |net: &IpNet| own.is_empty() || own.iter().any(|own| own.contains(&net.addr()));
     let gateway = entry.addresses().filter(of_family).find(near)?.addr();
     let senders = case.senders.get(&(entry.id.netns, ipv4))?;
-    let sender = senders.iter().find(|it| it.entry != entry.id && it.end.netns != end.id.netns)?;
-    Some(WayOut { gateway, sender: *sender })
+    let mut others = senders.iter().filter(|it| it.end.netns != end.id.netns);
+    if let Some(sender) = others.clone().find(|it| it.entry != entry.id) {
+        return Some(WayOut { gateway, sender: *sender, to: sender.address });
+    }
+    let to = leads_to(&entry, ipv4)?;
+    others.next().map(|sender| WayOut { gateway, sender: *sender, to })
+}
+
+/// By whom a host itself sends to others, on a link that its containers do not hang on.
+fn leads_to(entry: &End<'_>, ipv4: bool) -> Option<IpAddr> {
+    let routes = entry.netns.routes.iter().filter(|route| route.to.addr().is_ipv4() == ipv4);
+    let mut routes = routes.filter(|route| route.is_default() && route.dev != entry.id.ifindex);
+    let of_family = |via: &IpAddr| via.is_ipv4() == ipv4 && !is_link_local(*via);
+    routes.find_map(|route| route.via.filter(of_family))
 }
 
 /// Whether a host itself sends to others by an end: then that leads out, and is no container.
@@ -99,7 +113,11 @@ pub fn lacking<'a>(case: &Case<'a>, end: &End<'a>, ipv4: bool) -> Option<WayOut>
     let wanted = wanted(case, end, ipv4)?;
     let entry = host_entry(case, end)?;
     let facts = case.facts(entry.netns)?;
-    let forwards = if ipv4 { entry.link.switches.forwards_ipv4 } else { facts.forwards_ipv6 };
+    let forwards = if ipv4 {
+        entry.link.switches.forwards_ipv4
+    } else {
+        facts.forwards_ipv6 || entry.link.switches.forces_ipv6
+    };
     let closes = facts.firewall.chains.iter().any(|it| it.hook == Hook::Forward && it.drops);
     (forwards && !closes && facts.firewall.rules.is_empty()).then_some(wanted)
 }
