@@ -63,11 +63,10 @@ fn leads_on(case: &Case<'_>, near: &End<'_>) -> bool {
     let elsewhere = |link: &&crate::inventory::Link| {
         let id = near.netns.end(link.index);
         let apart = link.master.is_none() || link.master != near.link.master;
-        let in_use = case.end(id).is_some_and(|end| is_in_use(&end));
         id != near.id
             && apart
-            && in_use
             && case.snapshot.peer_of(id).is_some_and(|far| far.netns != id.netns)
+            && case.end(id).is_some_and(|end| is_in_use(&end))
     };
     out || near.netns.links.values().filter(|link| link.kind.is_paired()).any(|it| elsewhere(&it))
 }
