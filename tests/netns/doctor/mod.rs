@@ -5,6 +5,7 @@ mod blame;
 mod cables;
 mod health;
 mod hosts;
+mod lans;
 mod mtu;
 mod ports;
 mod quiet;

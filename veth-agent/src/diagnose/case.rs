@@ -200,12 +200,13 @@ impl<'a> Case<'a> {
         far.chain([bridge.id()]).filter(|id| *id != end.id).collect()
     }
 
-    /// Links that hear each other's frames.
+    /// Links that hear each other's frames. Of a bridge that sorts by VLAN, that is not known.
     #[must_use]
     pub fn layer_two(&self) -> Vec<Vec<End<'a>>> {
         let mut segments: Vec<Vec<_>> = self
             .bridges
             .iter()
+            .filter(|bridge| !bridge.link.vlan_filtering)
             .map(|bridge| {
                 let far = bridge.far_ends(self.snapshot).map(|(_, far)| far);
                 far.chain([bridge.id()]).filter_map(|id| self.end(id)).collect()

@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Case, case::End, way_out};
+use super::{Case, case::End, next_hop, way_out};
 use crate::{
     inventory::Route,
     types::{EndId, NetnsCookie},
@@ -65,11 +65,25 @@ fn between(case: &Case<'_>, from: &End<'_>, to: &End<'_>) -> Vec<Expectation> {
         let usable = own.iter().any(of_family) || (own.is_empty() && sends(case, from, to));
         let addresses: Vec<IpNet> = to.addresses().filter(of_family).filter(|_| usable).collect();
         let near = |net: &&IpNet| own.iter().any(|own| own.contains(&net.addr()));
-        if let Some(net) = addresses.iter().find(near).or(addresses.first()) {
+        let first = addresses.first().filter(|_| own.is_empty() || share(case, from, to));
+        if let Some(net) = addresses.iter().find(near).or(first) {
             found.push(Expectation { from: from.id, to: net.addr(), owner: to.id });
         }
     }
     found
+}
+
+/// Whether two without a subnet in common have to do with each other all the same: on a bridge by which others
+/// come who are not seen, or that sorts by VLAN, only where one is the other's gateway.
+fn share(case: &Case<'_>, from: &End<'_>, to: &End<'_>) -> bool {
+    let own = case.bridges.iter().find(|bridge| [from.id, to.id].contains(&bridge.id()));
+    let Some(bridge) = own else { return true };
+    let sends_by = |one: &End<'_>, other: &End<'_>| {
+        let mut routes = one.netns.routes.iter().filter(|route| route.dev == one.id.ifindex);
+        routes.any(|route| route.via.is_some_and(|via| other.has(via)))
+    };
+    let whole = next_hop::is_seen_whole(case, bridge) && !bridge.link.vlan_filtering;
+    whole || sends_by(from, to) || sends_by(to, from)
 }
 
 /// Whether a link without an address sends all the same: what comes from elsewhere, or answers to those

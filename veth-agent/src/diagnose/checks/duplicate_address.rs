@@ -20,13 +20,29 @@ pub fn check(case: &Case<'_>) -> Vec<Finding> {
         for (address, owners) in by_address(&segment) {
             // One namespace may have an address on several links.
             let namespaces: BTreeSet<_> = owners.iter().map(|owner| owner.netns).collect();
-            if namespaces.len() > 1 {
+            if namespaces.len() > 1 && !are_apart(case, address, &owners) {
                 shared.entry(address).or_default().extend(owners);
             }
         }
     }
     let found = shared.iter().filter_map(|(address, owners)| finding(case, *address, owners));
     found.chain(refused(case, &shared)).collect()
+}
+
+/// Whether each owner is in the subnet of a link of its own to one namespace, which chooses between these
+/// links by other means than the address.
+fn are_apart(case: &Case<'_>, address: IpAddr, owners: &BTreeSet<EndId>) -> bool {
+    let near: Vec<_> = owners
+        .iter()
+        .filter_map(|owner| case.peer(&case.end(*owner)?))
+        .filter(|near| near.link.master.is_none() && !owners.contains(&near.id))
+        .filter(|near| {
+            let mut nets = near.addresses();
+            nets.any(|net| net.contains(&address) && net.prefix_len() < net.max_prefix_len())
+        })
+        .collect();
+    let namespaces: BTreeSet<_> = near.iter().map(|near| near.id.netns).collect();
+    near.len() == owners.len() && namespaces.len() == 1
 }
 
 fn by_address(segment: &[End<'_>]) -> BTreeMap<IpAddr, BTreeSet<EndId>> {
@@ -140,4 +156,38 @@ fn refused<'a>(
             .collect();
         findings
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        diagnose::Counted,
+        inventory::{
+            Link, LinkKind,
+            crafted::{link, netns, port, snapshot},
+        },
+    };
+
+    /// Pods on two ports of a bridge have one address: in different VLANs, each may.
+    #[test]
+    fn vlans_are_segments_of_their_own() {
+        let found = |vlan_filtering| {
+            let bridge = link(2, LinkKind::Bridge, 1500, &["10.0.0.1/24"]);
+            let bridge = Link { vlan_filtering, ..bridge };
+            let ports = [3, 4].map(|index| port(index, LinkKind::Veth, 1500, 2));
+            let host = netns(1, [vec![bridge], ports.to_vec()].concat(), &[]);
+            let pod =
+                |cookie| netns(cookie, vec![link(2, LinkKind::Veth, 1500, &["10.0.0.2/24"])], &[]);
+            let end = crate::inventory::crafted::end;
+            let pairs = [(end(1, 3), end(2, 2)), (end(1, 4), end(3, 2))];
+            let picture = snapshot([host, pod(2), pod(3)], &pairs);
+            let (facts, counted) = (BTreeMap::new(), Counted::default());
+            check(&Case::new(&picture, &facts, &counted)).len()
+        };
+        assert_eq!(found(false), 1);
+        assert_eq!(found(true), 0);
+    }
 }

@@ -65,12 +65,14 @@ fn missed<'a>(case: &Case<'a>, expected: Expectation) -> Option<Missed<'a>> {
     (!own).then_some(Missed { expected, from, owner, instead, elsewhere })
 }
 
-/// Whether another link of the same subnet leads to the owner of an address, too: which of the two is
-/// taken is all the same.
+/// Whether another link of the same subnet leads to the owner of an address, too, or to another one of the
+/// same: which of the two is taken is all the same, or chosen.
 fn is_beside(case: &Case<'_>, from: &End<'_>, dev: IfIndex, owner: &End<'_>, to: IpAddr) -> bool {
     let Some(dev) = case.end(from.netns.end(dev)) else { return false };
     let near = dev.addresses().any(|net| net.contains(&to));
-    near && case.beyond(&dev).iter().any(|beyond| beyond.netns == owner.id.netns)
+    let beyond = case.beyond(&dev);
+    near && (beyond.iter().any(|beyond| beyond.netns == owner.id.netns)
+        || case.owners(to).any(|other| beyond.contains(&other.id)))
 }
 
 impl Missed<'_> {
