@@ -65,8 +65,8 @@ fn between(case: &Case<'_>, from: &End<'_>, to: &End<'_>) -> Vec<Expectation> {
         let usable = own.iter().any(of_family) || (own.is_empty() && sends(case, from, to));
         let addresses: Vec<IpNet> = to.addresses().filter(of_family).filter(|_| usable).collect();
         let near = |net: &&IpNet| own.iter().any(|own| own.contains(&net.addr()));
-        let first = addresses.first().filter(|_| own.is_empty() || share(case, from, to));
-        if let Some(net) = addresses.iter().find(near).or(first) {
+        let first = || addresses.first().filter(|_| own.is_empty() || share(case, from, to));
+        if let Some(net) = addresses.iter().find(near).or_else(first) {
             found.push(Expectation { from: from.id, to: net.addr(), owner: to.id });
         }
     }
