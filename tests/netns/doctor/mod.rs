@@ -2,6 +2,7 @@
 
 mod addresses;
 mod blame;
+mod answers;
 mod cables;
 mod health;
 mod hosts;

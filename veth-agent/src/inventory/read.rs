@@ -93,6 +93,7 @@ fn switches(families: &[AfSpecUnspec]) -> Switches {
                     if let AfSpecInet::DevConf(conf) = conf {
                         switches.forwards_ipv4 = conf.forwarding != 0;
                         switches.rp_filter = u8::try_from(conf.rp_filter).unwrap_or(0);
+                        switches.arp_ignore = u8::try_from(conf.arp_ignore).unwrap_or(0);
                         switches.proxy_arp = conf.proxy_arp != 0;
                     }
                 }
@@ -142,6 +143,7 @@ fn read_port(attributes: &[InfoBridgePort]) -> Port {
     Port {
         state: state.unwrap_or(PortState::Disabled),
         isolated: attributes.contains(&InfoBridgePort::Isolated(true)),
+        no_broadcasts: attributes.contains(&InfoBridgePort::BroadcastFlood(false)),
     }
 }
 

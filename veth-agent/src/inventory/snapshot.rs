@@ -132,6 +132,8 @@ pub struct Port {
     pub state: PortState,
     /// It talks to no other isolated port.
     pub isolated: bool,
+    /// It is sent no broadcasts.
+    pub no_broadcasts: bool,
 }
 
 /// `BR_STATE_*`, `include/uapi/linux/if_bridge.h`.
@@ -184,6 +186,8 @@ pub struct Switches {
     pub rp_filter: u8,
     /// IPv6 is switched off.
     pub ipv6_disabled: bool,
+    /// `arp_ignore`; the namespace has one for all links, and the larger one counts.
+    pub arp_ignore: u8,
     /// It answers ARP for addresses of others.
     pub proxy_arp: bool,
     /// It answers neighbour discovery for addresses of others.

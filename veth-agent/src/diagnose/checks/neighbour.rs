@@ -1,13 +1,20 @@
 //! Neighbours that do not answer, or that are sent to where they are not.
 
+use std::net::IpAddr;
+
 use crate::{
     diagnose::{Case, Certainty, End, Finding, Neighbour, NeighbourState, has_routes},
+    shell::quote,
     types::MacAddr,
 };
 
 /// An entry that failed so many seconds ago tells of another time: who goes on asking makes it anew
 /// every three (`mcast_solicit`, `retrans_time_ms`).
 const RECENT: u32 = 5;
+
+/// `arp_ignore` and `rp_filter` (`Documentation/networking/ip-sysctl.rst`).
+const ANSWERS_NONE: u8 = 8;
+const STRICT: u8 = 1;
 
 pub fn check(case: &Case<'_>) -> Vec<Finding> {
     let bridges = case.bridges.iter().filter_map(|bridge| case.end(bridge.id()));
@@ -117,8 +124,15 @@ fn unanswered(
     let mut finding = Finding::warning("neighbour", end.id, what)
         .because(format!("asked in vain {age} s ago"), "RTM_GETNEIGH")
         .because(format!("{} has it", case.name_of(owner)), "RTM_GETADDR")
-        .only(Certainty::Likely)
-        .mended_by(case.ip(end.netns, &command));
+        .only(Certainty::Likely);
+    match why_not(case, owner, address) {
+        Some((fact, source, command)) => {
+            finding = finding.because(fact, source).mended_by(command);
+        }
+        // What comes in by a wrong way is not answered, either, and asking anew is in vain.
+        None if is_strict(case, owner) => {}
+        None => finding = finding.mended_by(case.ip(end.netns, &command)),
+    }
     // Whatever else is wrong on the way is why.
     for end in [end, owner] {
         let peer = case.peer(end);
@@ -128,4 +142,29 @@ fn unanswered(
             .extend([Some(end.id), peer.map(|peer| peer.id), bridge].into_iter().flatten());
     }
     finding
+}
+
+/// A setting by which a link does not answer for its own address: what, by what it is known, and the mend.
+fn why_not(
+    case: &Case<'_>,
+    owner: &End<'_>,
+    address: IpAddr,
+) -> Option<(String, &'static str, String)> {
+    if address.is_ipv6() {
+        return None;
+    }
+    if owner.link.switches.arp_ignore == ANSWERS_NONE {
+        let switch = format!("net/ipv4/conf/{}/arp_ignore", owner.link.name);
+        let command = case.inside(owner.netns, &format!("sysctl -w {}=0", quote(&switch)));
+        return Some((format!("{switch} is {ANSWERS_NONE}"), "/proc/sys", command));
+    }
+    let port = case.peer(owner).filter(|it| it.link.port.is_some_and(|it| it.no_broadcasts))?;
+    let command = format!("link set dev {} bcast_flood on", port.word());
+    let fact = format!("{} is sent no broadcasts", case.name_of(&port));
+    Some((fact, "IFLA_BRPORT_BCAST_FLOOD", case.bridge_tool(port.netns, &command)))
+}
+
+fn is_strict(case: &Case<'_>, owner: &End<'_>) -> bool {
+    let all = case.facts(owner.netns).map_or(0, |facts| facts.rp_filter);
+    owner.link.switches.rp_filter.max(all) == STRICT
 }
