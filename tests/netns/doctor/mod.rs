@@ -1,8 +1,8 @@
 //! `doctor`: each fault is built, found alone, mended by what the finding says, and gone.
 
 mod addresses;
-mod blame;
 mod answers;
+mod blame;
 mod cables;
 mod health;
 mod hosts;
