@@ -41,7 +41,9 @@ pub fn trace(pins: &Pins, args: &TraceArgs) -> Result<(), Failure> {
     // Opened last: what is refused leaves the file as it was.
     let mut out = open(args, &until)?;
     until.pipe = out.reader().map_err(named(&called(args)))?;
-    until.child = if until.is_over() { None } else { start(args, format)? };
+    // However short the time: a command is not left out because the machine is slow.
+    let is_in_vain = out.has_given_up() || until.stop.is_asked();
+    until.child = if is_in_vain { None } else { start(args, format)? };
     let mut printer = printer(format, args);
     let mut describe = Describe::new(session.names.take());
     let ended =
