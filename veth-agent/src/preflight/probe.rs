@@ -10,7 +10,7 @@ use aya::{
 };
 use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type::BPF_MAP_TYPE_ARRAY};
 use netlink_packet_route::link::InfoKind;
-use nix::libc::{EACCES, EINVAL, EPERM};
+use nix::libc::{EACCES, EAGAIN, EINVAL, ENOENT, EPERM};
 
 use super::Feature;
 use crate::{
@@ -85,7 +85,15 @@ fn strict_dumps() -> Result<bool, String> {
 /// Links have ids since the release after the one that lets them be pinned and updated, and both
 /// are older than any kernel that the agent runs on.
 fn links() -> Result<bool, String> {
-    loaded_links().next().map_or(Ok(true), refused_is_absent)
+    loaded_links().next().map_or(Ok(true), link_is_known)
+}
+
+/// One that ends while it is looked at, or has only just begun, shows that there are such.
+fn link_is_known<T, E: std::error::Error + 'static>(answer: Result<T, E>) -> Result<bool, String> {
+    match answer {
+        Err(error) if matches!(errno(&error), Some(ENOENT | EAGAIN)) => Ok(true),
+        other => refused_is_absent(other),
+    }
 }
 
 fn mmapable() -> Result<bool, String> {
@@ -130,4 +138,17 @@ fn clsact() -> Result<bool, String> {
 fn netkit() -> Result<bool, String> {
     let made = netlink::block_on(async |connection| connection.add_kind(InfoKind::Netkit).await);
     refused_is_absent(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_has_just_ended_is_one_all_the_same() {
+        let answer = |errno| link_is_known::<(), _>(Err(io::Error::from_raw_os_error(errno)));
+        assert_eq!((answer(ENOENT), answer(EAGAIN)), (Ok(true), Ok(true)));
+        assert_eq!(answer(EINVAL), Ok(false));
+        assert!(answer(EPERM).is_err());
+    }
 }
