@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::{
+    fs::{CWD, FileType, Mode, makedev, mknodat},
     mount::{MountFlags, mount},
     process::{WaitOptions, wait},
     system::{RebootCommand, reboot, uname},
@@ -25,6 +26,9 @@ const MOUNTS: [(&str, &str); 6] = [
     ("tmpfs", "/tmp"),
     ("bpf", "/sys/fs/bpf"),
 ];
+
+/// What taps are made by.
+const TUN: (&str, u32, u32) = ("/dev/net/tun", 10, 200);
 
 /// Where the kernel is told not to give every namespace a GRE and an IPIP device of its own as soon as it has
 /// the modules, as many nodes have it (`net.core.fb_tunnels_only_for_init_net`).
@@ -43,12 +47,22 @@ fn main() {
     }
 }
 
+/// Makes a device whose module the kernel asks for when somebody opens it, as `kmod static-nodes` has it made elsewhere.
+fn static_node((path, major, minor): (&'static str, u32, u32)) -> Result<()> {
+    if let Some(folder) = Path::new(path).parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let (kind, mode) = (FileType::CharacterDevice, Mode::RUSR | Mode::WUSR);
+    mknodat(CWD, path, kind, mode, makedev(major, minor)).context(path)
+}
+
 fn oversee() -> Result<()> {
     for (kind, target) in MOUNTS {
         fs::create_dir_all(target)?;
         mount(kind, target, kind, MountFlags::empty(), None)
             .with_context(|| format!("mounting {kind} on {target}"))?;
     }
+    static_node(TUN)?;
     fs::write(FALLBACK_TUNNELS, "2").context(FALLBACK_TUNNELS)?;
     let worker = Command::new("/init").spawn().context("starting the worker")?;
     let worker = i32::try_from(worker.id())?;
