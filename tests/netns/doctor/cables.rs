@@ -289,7 +289,7 @@ fn a_shaper_that_drops_much() {
         flood("rate 1gbit burst 100k limit 100k", 100)?;
         run("tc -n orange qdisc change dev tap1 root tbf rate 8kbit burst 1600 limit 1600")?;
         try_run("nsenter --net=/run/netns/orange ping -q -l 4 -c 4 -W 1 -s 1000 192.168.1.3")?;
-        let shown = run("tc -n orange -s qdisc show dev tap1")?.stdout;
+        let shown = run("tc -n orange -s qdisc show dev tap1 root")?.stdout;
         ensure!(shown.contains("dropped ") && !shown.contains("dropped 0"), "{shown}");
         healthy(node)
     });
