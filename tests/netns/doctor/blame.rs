@@ -8,6 +8,7 @@ use veth_tests::{
 };
 
 use super::{answers, answers_soon, bridged, direct, routed, uplink};
+use crate::drops::with_reasons;
 
 /// A ruleset as `nft -f` reads it.
 fn ruleset(node: &Node, text: &str) -> Result<()> {
@@ -39,10 +40,7 @@ fn unsure() -> Result<Finding> {
 /// A policy has no counter, and the rules beside it are no more to blame.
 #[test]
 fn a_policy_drops_beside_rules_that_do_not() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         let _daemon = cut_off(
             node,
             "table inet filter {
@@ -64,10 +62,7 @@ fn a_policy_drops_beside_rules_that_do_not() {
 /// A rule of another chain has counted something, and it is not what is missed.
 #[test]
 fn a_rule_of_another_chain_is_not_to_blame() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         let _daemon = cut_off(
             node,
             "table inet filter {
@@ -91,10 +86,7 @@ fn a_rule_of_another_chain_is_not_to_blame() {
 /// A rule that no base chain leads to, or one of another hook that nothing comes to, drops nothing.
 #[test]
 fn a_rule_that_nothing_comes_to_is_not_to_blame() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         let _daemon = cut_off(
             node,
             "table inet filter {
@@ -121,10 +113,7 @@ fn a_rule_that_nothing_comes_to_is_not_to_blame() {
 /// What a rule dropped that is gone is not laid to the one that is left, unless that one drops now.
 #[test]
 fn old_drops_are_not_laid_to_another_rule() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         let _daemon = cut_off(
             node,
             "table inet filter {
@@ -158,10 +147,7 @@ fn old_drops_are_not_laid_to_another_rule() {
 /// One rule is one finding, however many ends have lost by it.
 #[test]
 fn one_rule_is_told_once() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         routed(node)?;
         let _daemon = Agent::start(node, "")?;
         answers_soon(node, "red", "10.1.3.2", 56)?;
@@ -258,10 +244,7 @@ fn chains_that_nft_cannot_name() {
 /// Policies and maps drop, too.
 #[test]
 fn what_drops_without_a_rule() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         let _daemon = cut_off(
             node,
             "table inet f {
@@ -310,10 +293,7 @@ fn a_policy_of_legacy_iptables() {
 /// A filter behind ours, as `tc` puts it there.
 #[test]
 fn a_filter_that_drops() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         direct(node)?;
         let _daemon = Agent::start(node, "")?;
         answers_soon(node, "orange", "192.168.1.3", 56)?;

@@ -5,6 +5,7 @@ use veth_agent::preflight::Feature;
 use veth_tests::{Agent, Foreign, XdpDrop, cured, healthy, lacks, on_node, run, shell};
 
 use super::{answers, answers_soon, direct, routed};
+use crate::drops::with_reasons;
 
 #[test]
 fn a_host_that_does_not_forward() {
@@ -122,10 +123,7 @@ fn a_closed_chain_that_nothing_passes() {
 /// A rule that takes some packets: only the kernel's count of drops tells.
 #[test]
 fn a_rule_that_drops_some_packets() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         routed(node)?;
         let _daemon = Agent::start(node, "")?;
         answers_soon(node, "red", "10.1.3.2", 56)?;
@@ -181,10 +179,7 @@ fn a_program_that_drops() {
 /// The same by XDP: put there by a link, as programs do, or by netlink, as `ip` does.
 #[test]
 fn an_xdp_program_that_drops() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         direct(node)?;
         let _daemon = Agent::start(node, "")?;
         let found = |mend: &str| {

@@ -3,11 +3,13 @@
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use veth_agent::preflight::Feature;
-use veth_tests::{Node, Tracer, lacks, on_node, run, shell, undisturbed};
+use veth_tests::{Node, Tracer, on_node, run, shell, undisturbed};
 
 use super::{cable, places, send, send_to_all, soon_full};
-use crate::fastpath::{Shape, make_pods};
+use crate::{
+    drops::with_reasons,
+    fastpath::{Shape, make_pods},
+};
 
 /// How many lines say each.
 fn count(lines: &[Value], what: &str) -> usize {
@@ -16,10 +18,7 @@ fn count(lines: &[Value], what: &str) -> usize {
 
 #[test]
 fn each_way_to_be_dropped_is_told_with_its_reason_at_the_right_end() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         cable(node)?;
         for (netns, hook, port) in [("blue", "input", 5001), ("red", "output", 5002)] {
             let inside = format!("nsenter --net=/run/netns/{netns} nft");
@@ -66,10 +65,7 @@ fn each_way_to_be_dropped_is_told_with_its_reason_at_the_right_end() {
 /// `kfree_skb` is not a list of drops.
 #[test]
 fn what_has_done_its_work_is_not_told() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         cable(node)?;
         let tracer = Tracer::start(node, "--drops -o json")?;
         run("nsenter --net=/run/netns/red ping -q -c 5 -i 0.1 10.0.0.2")?;
@@ -81,10 +77,7 @@ fn what_has_done_its_work_is_not_told() {
 
 #[test]
 fn passing_and_dropped_stand_in_the_order_of_their_times() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         cable(node)?;
         let tracer = Tracer::start(node, "-o json")?;
         send(node, 9, 1, 100)?;
@@ -135,10 +128,7 @@ fn dropped_pings(node: &Node, arguments: &str, target: &str) -> Result<Vec<Strin
 /// The kernel does not keep the port that a packet came by.
 #[test]
 fn what_is_lost_behind_a_bridge_is_told_at_the_bridge() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         make_pods(node, Shape::Bridged, "observe")?;
         drop_pings("input")?;
         let lost = "host/br0 netfilter_drop";
@@ -153,10 +143,7 @@ fn what_is_lost_behind_a_bridge_is_told_at_the_bridge() {
 
 #[test]
 fn what_is_lost_is_laid_to_the_same_end_whichever_are_watched() {
-    if lacks(Feature::DropReasons) {
-        return;
-    }
-    on_node(|node| {
+    with_reasons(|node| {
         make_pods(node, Shape::Routed, "observe")?;
         drop_pings("forward")?;
         for (watched, wanted) in [
