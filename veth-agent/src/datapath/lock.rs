@@ -22,11 +22,8 @@ impl Lock {
     /// # Errors
     /// When the pins are missing or the lock is refused.
     pub fn acquire(pins: &Pins) -> Result<Self, DatapathError> {
-        let directory = open(pins.base())?;
-        match locked(&directory, FlockOperation::LockExclusive) {
-            Ok(_) => Ok(Self { _directory: directory }),
-            Err(error) => Err(failed(pins.base(), error)),
-        }
+        let (directory, _) = lock(pins.base(), FlockOperation::LockExclusive)?;
+        Ok(Self { _directory: directory })
     }
 }
 
@@ -42,13 +39,8 @@ impl Daemon {
     /// # Errors
     /// When the pins are missing or the lock is refused.
     pub fn become_it(pins: &Pins) -> Result<Option<Self>, DatapathError> {
-        let maps = pins.maps();
-        let directory = open(&maps)?;
-        match locked(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(true) => Ok(Some(Self { _directory: directory })),
-            Ok(false) => Ok(None),
-            Err(error) => Err(failed(&maps, error)),
-        }
+        let (directory, given) = lock(&pins.maps(), FlockOperation::NonBlockingLockExclusive)?;
+        Ok(given.then_some(Self { _directory: directory }))
     }
 
     /// Whether a daemon is running.
@@ -72,11 +64,8 @@ impl Traces {
     /// # Errors
     /// When there is no bpffs or the lock is refused.
     pub fn join(pins: &Pins) -> Result<Self, DatapathError> {
-        let directory = open(pins.bpffs())?;
-        match locked(&directory, FlockOperation::LockShared) {
-            Ok(_) => Ok(Self { _directory: directory }),
-            Err(error) => Err(failed(pins.bpffs(), error)),
-        }
+        let (directory, _) = lock(pins.bpffs(), FlockOperation::LockShared)?;
+        Ok(Self { _directory: directory })
     }
 
     /// Keeps others from beginning, unless one runs.
@@ -84,17 +73,17 @@ impl Traces {
     /// # Errors
     /// When there is no bpffs or the lock is refused.
     pub fn keep_out(pins: &Pins) -> Result<Option<Self>, DatapathError> {
-        let directory = open(pins.bpffs())?;
-        match locked(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(true) => Ok(Some(Self { _directory: directory })),
-            Ok(false) => Ok(None),
-            Err(error) => Err(failed(pins.bpffs(), error)),
-        }
+        let (directory, given) = lock(pins.bpffs(), FlockOperation::NonBlockingLockExclusive)?;
+        Ok(given.then_some(Self { _directory: directory }))
     }
 }
 
-fn open(path: &Path) -> Result<File, DatapathError> {
-    File::open(path).map_err(|source| DatapathError::Pin { path: path.to_owned(), source })
+/// The directory, and whether its lock was given.
+fn lock(path: &Path, operation: FlockOperation) -> Result<(File, bool), DatapathError> {
+    let failed = |source| DatapathError::Pin { path: path.to_owned(), source };
+    let directory = File::open(path).map_err(failed)?;
+    let given = locked(&directory, operation).map_err(|error| failed(error.into()))?;
+    Ok((directory, given))
 }
 
 /// Whether the lock was given; `false` where somebody else holds it.
@@ -107,8 +96,4 @@ fn locked(file: &File, operation: FlockOperation) -> Result<bool, Errno> {
             Err(error) => return Err(error),
         }
     }
-}
-
-fn failed(path: &Path, error: Errno) -> DatapathError {
-    DatapathError::Pin { path: path.to_owned(), source: error.into() }
 }
