@@ -312,6 +312,25 @@ fn a_filter_ahead_of_ours() {
     });
 }
 
+/// One with a program does, too, and ours would come behind it again.
+#[test]
+fn a_filter_with_a_program_ahead_of_ours() {
+    on_node(|node| {
+        direct(node)?;
+        ensure!(agent("detach --all")?.code == 0);
+        run("tc -n green qdisc add dev tap2 clsact")?;
+        let thief = Foreign::load("thief")?;
+        thief.filter("green", "tap2", "pref 1")?;
+        let file = node.scratch().join("topology.yaml");
+        let applied = agent(&format!("apply --attach clsact -f {}", file.display()))?;
+        ensure!(applied.code == 0, "{applied:?}");
+        let finding = cured(node, "hook", "green/tap2")?;
+        let mend = finding.mend.clone().unwrap_or_default();
+        ensure!(mend.ends_with("filter del dev tap2 ingress pref 1"), "{finding:?}");
+        Ok(())
+    });
+}
+
 /// Somebody's program is put first afterwards.
 #[test]
 fn a_program_ahead_of_ours() {

@@ -3,6 +3,7 @@
 
 mod by_firewall;
 
+use super::hook;
 use crate::{
     collect,
     diagnose::{Case, Certainty, End, Finding, count_of},
@@ -43,7 +44,7 @@ fn by_program(case: &Case<'_>, end: &End<'_>, lost: String, hook: &str) -> Optio
     if others.len() > 1 {
         return Some(finding.only(Certainty::Possible));
     }
-    Some(match priority_of(first) {
+    Some(match hook::priority_of(first) {
         Some(priority) => {
             let command = format!("filter del dev {} {hook} pref {priority}", end.word());
             finding.mended_by(case.tc(end.netns, &command))
@@ -53,12 +54,6 @@ fn by_program(case: &Case<'_>, end: &End<'_>, lost: String, hook: &str) -> Optio
             None => finding,
         },
     })
-}
-
-/// Priority of a filter that is told as such, with a program or without.
-fn priority_of(filter: &str) -> Option<&str> {
-    let filter = filter.strip_prefix("program ").unwrap_or(filter);
-    filter.strip_prefix("filter at priority ")?.split(' ').next()
 }
 
 fn by_xdp(case: &Case<'_>, end: &End<'_>, lost: String) -> Option<Finding> {

@@ -22,7 +22,7 @@ fn ahead(case: &Case<'_>, end: &End<'_>, hooks: &EndFacts) -> Option<Finding> {
         "what it takes is not counted and not redirected",
         "BPF_PROG_QUERY, RTM_GETTFILTER",
     );
-    Some(match first.strip_prefix("filter at priority ") {
+    Some(match priority_of(first) {
         Some(priority) => {
             let command = format!("filter del dev {} ingress pref {priority}", end.word());
             finding.mended_by(case.tc(end.netns, &command))
@@ -30,6 +30,12 @@ fn ahead(case: &Case<'_>, end: &End<'_>, hooks: &EndFacts) -> Option<Finding> {
         // Ours go to the front when they are attached.
         None => again(case, end, finding),
     })
+}
+
+/// Priority of a filter that is told as such, with a program or without.
+pub fn priority_of(filter: &str) -> Option<&str> {
+    let filter = filter.strip_prefix("program ").unwrap_or(filter);
+    filter.strip_prefix("filter at priority ")?.split(' ').next()
 }
 
 fn again(case: &Case<'_>, end: &End<'_>, finding: Finding) -> Finding {
